@@ -46,7 +46,7 @@ def _strength_axis(ax: Axes, strengths: np.ndarray) -> None:
 
 def _mark_strengths(ax: Axes, marks: Mapping[str, float] | None) -> None:
     for i, (label, strength) in enumerate((marks or {}).items()):
-        style = _DASHES[(i + 1) % len(_MARKERS)]
+        style = _DASHES[(i + 1) % len(_DASHES)]
         ax.axvline(float(strength), color="0.2", linestyle=style, linewidth=1.0, label=label)
 
 

@@ -1,0 +1,1 @@
+"""The command line, ``python -m sparsejax``. Private: its interface is the terminal."""

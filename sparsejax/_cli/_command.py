@@ -1,0 +1,16 @@
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: `add_arguments` fills its parser, `run` does the work and may raise UserError."""
+
+    name: str
+    help: str
+    description: str
+    add_arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace, Console], None]
