@@ -44,6 +44,12 @@ def _strength_axis(ax: Axes, strengths: np.ndarray) -> None:
     ax.set_xlabel("strength (log scale, weaker to the right)")
 
 
+def _entered(coef: np.ndarray) -> np.ndarray:
+    """Blank out zeros between zeros, so that a curve starts where its feature enters."""
+    zero = np.pad(coef == 0, 1, constant_values=True)
+    return np.where(zero[:-2] & zero[1:-1] & zero[2:], np.nan, coef)
+
+
 def _mark_strengths(ax: Axes, marks: Mapping[str, float] | None) -> None:
     for i, (label, strength) in enumerate((marks or {}).items()):
         style = _DASHES[(i + 1) % len(_DASHES)]
@@ -108,7 +114,9 @@ def path(
         ax.plot(strengths, coefs[:, others], color=_FAINT, linewidth=0.7, zorder=1)
     for i, j in enumerate(named):
         name = str(j) if feature_names is None else feature_names[j]
-        ax.plot(strengths, coefs[:, j], color=_colour(i), linewidth=1.5, label=name, zorder=2)
+        ax.plot(
+            strengths, _entered(coefs[:, j]), color=_colour(i), linewidth=1.5, label=name, zorder=2
+        )
     ax.axhline(0.0, color="0.4", linewidth=0.8, zorder=1)
     _mark_strengths(ax, marks)
     _strength_axis(ax, strengths)

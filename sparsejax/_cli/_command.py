@@ -7,7 +7,7 @@ from rich.console import Console
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: `add_arguments` fills its parser, `run` does the work and may raise UserError."""
+    """A subcommand: `add_arguments` fills its parser, `run` works and may raise UserError."""
 
     name: str
     help: str

@@ -6,19 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from ._command import Command
 from ._errors import UserError
 from ._folder import output_folder
-from ._report import print_features, print_fit, print_strengths, print_timings, write_files
+from ._report import (
+    print_features,
+    print_fit,
+    print_strengths,
+    print_timings,
+    print_written,
+    write_files,
+)
 from ._study import Settings, run_study
 from ._tables import read_table
 
 
 def _strength(text: str) -> float:
     value = _real(text)
-    if not 0 <= value < math.inf:
-        raise ArgumentTypeError(f"must be a finite number >= 0, not {text!r}")
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"must be a finite number > 0, not {text!r}")
     return value
 
 
@@ -103,9 +111,8 @@ def _run(args: Namespace, console: Console) -> None:
         standardise=not args.no_standardise,
     )
     with output_folder(args.out) as folder:
-        console.print(
-            f"[bold]{args.table.name}[/bold]: {n} rows, {p} features; target {table.target}"
-        )
+        name, target = escape(args.table.name), escape(table.target)
+        console.print(f"[bold]{name}[/bold]: {n} rows, {p} features; target {target}")
         with console.status("fitting (the first calls compile)"):
             study = run_study(table, settings)
         print_strengths(study, console)
@@ -113,7 +120,7 @@ def _run(args: Namespace, console: Console) -> None:
         print_features(study, console)
         print_timings(study, console)
         files = write_files(study, folder)
-    console.print(f"Written to {args.out}: {', '.join(files)}")
+    print_written(files, args.out, console)
 
 
 COMMAND = Command(

@@ -10,9 +10,19 @@ import sparsejax as sj
 from ._command import Command
 from ._folder import output_folder
 from ._nested import nested_accuracy
-from ._report import print_features, print_fit, print_strengths, print_timings, write_files
+from ._report import (
+    print_features,
+    print_fit,
+    print_strengths,
+    print_timings,
+    print_written,
+    write_files,
+)
 from ._study import Settings, run_study
 from ._tables import Table
+
+# Drawn beside the default solver in convergence.png.
+_RIVALS = {"FISTA": sj.solvers.FISTA()}
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -34,7 +44,7 @@ def _run(args: Namespace, console: Console) -> None:
             "(standardised); target 0 = lymphoblastic (27), 1 = myeloid (11)"
         )
         with console.status("fitting (the first calls compile)"):
-            study = run_study(table, Settings.for_precision(args.float32))
+            study = run_study(table, Settings.for_precision(args.float32), _RIVALS)
             accuracy = nested_accuracy(table, study.settings)
         print_strengths(study, console)
         print_fit(study, console)
@@ -48,7 +58,7 @@ def _run(args: Namespace, console: Console) -> None:
         )
         print_timings(study, console)
         files = write_files(study, folder, {"nested_accuracy": accuracy._asdict()})
-    console.print(f"Written to {args.out}: {', '.join(files)}")
+    print_written(files, args.out, console)
 
 
 COMMAND = Command(

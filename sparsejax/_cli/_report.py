@@ -2,11 +2,16 @@
 
 import csv
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 import sparsejax as sj
@@ -18,7 +23,7 @@ _SHOWN = 30
 
 def _table(title: str, *columns: str) -> RichTable:
     """Make a table whose first column is text and whose others are numbers."""
-    table = RichTable(title=title, title_justify="left", title_style="bold", header_style="dim")
+    table = RichTable(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", no_wrap=True)
     return table
@@ -65,7 +70,9 @@ def print_features(study: Study, console: Console, noun: str = "feature") -> Non
     order = study.selected()
     table = _table(f"Selected {noun}s", noun, "coefficient (standardised)", "in original units")
     for j in order[:_SHOWN]:
-        table.add_row(study.table.names[j], f"{study.scaled_coef[j]:+.5f}", f"{study.coef[j]:+.5g}")
+        table.add_row(
+            escape(study.table.names[j]), f"{study.scaled_coef[j]:+.5f}", f"{study.coef[j]:+.5g}"
+        )
     if len(order) > _SHOWN:
         table.caption = f"and {len(order) - _SHOWN} more in coefficients.csv"
     console.print(table)
@@ -75,12 +82,13 @@ def print_timings(study: Study, console: Console) -> None:
     """Print the first call of each step, compilation included, and the next one."""
     table = _table("Timings", "step", "first call (compiles)", "again (warm)")
     for timing in study.timings:
-        table.add_row(
-            timing.label,
-            _seconds(timing.first),
-            "" if timing.warm is None else _seconds(timing.warm),
-        )
+        table.add_row(timing.label, _seconds(timing.first), _seconds(timing.warm))
     console.print(table)
+
+
+def print_written(files: list[str], folder: Path, console: Console) -> None:
+    """Print where the results are."""
+    console.print(f"Written to {escape(str(folder))}: {', '.join(files)}")
 
 
 def write_files(study: Study, folder: Path, extra: dict | None = None) -> list[str]:
@@ -110,7 +118,7 @@ def _write_coefficients(study: Study, file: Path) -> None:
 def _summary(study: Study) -> dict:
     fit = study.fit
     return {
-        "sparsejax_target": study.table.target,
+        "target": study.table.target,
         "samples": study.table.X.shape[0],
         "features": study.table.X.shape[1],
         "penalty": study.settings.penalty,
@@ -133,28 +141,24 @@ def _summary(study: Study) -> dict:
 
 
 def _write_figures(study: Study, folder: Path) -> None:
+    marks = {choice.label: choice.strength for choice in study.choices}
+    marks = marks or {"chosen": study.strength}
+    with _figure(folder / "path.png") as ax:
+        sj.plotting.path(study.path, feature_names=study.table.names, marks=marks, ax=ax)
+        ax.set_ylabel("coefficient (standardised)" if study.settings.standardise else "coefficient")
+    if study.errors is not None:
+        with _figure(folder / "cross_validation.png") as ax:
+            sj.plotting.cross_validation(study.path.strengths, study.errors, marks=marks, ax=ax)
+    with _figure(folder / "convergence.png") as ax:
+        tol = study.settings.tol
+        sj.plotting.convergence(study.traces, tol=tol, xlabel="seconds, compiled", ax=ax)
+
+
+@contextmanager
+def _figure(file: Path) -> Iterator[Any]:
+    """Yield the Axes of a figure that is saved at the end, without pyplot's global state."""
     from matplotlib.figure import Figure
 
-    def save(name: str, draw) -> None:
-        figure = Figure(figsize=(8.0, 4.8), layout="constrained")
-        draw(figure.subplots())
-        figure.savefig(folder / name, dpi=150)
-
-    marks = {choice.label: choice.strength for choice in reversed(study.choices)}
-    marks = marks or {"chosen": study.strength}
-    names = study.table.names
-    save(
-        "path.png", lambda ax: sj.plotting.path(study.path, feature_names=names, marks=marks, ax=ax)
-    )
-    if study.errors is not None:
-        strengths = study.path.strengths
-        save(
-            "cross_validation.png",
-            lambda ax: sj.plotting.cross_validation(strengths, study.errors, marks=marks, ax=ax),
-        )
-    save(
-        "convergence.png",
-        lambda ax: sj.plotting.convergence(
-            study.traces, tol=study.settings.tol, xlabel="seconds (warm)", ax=ax
-        ),
-    )
+    figure = Figure(figsize=(8.0, 4.8), layout="constrained")
+    yield figure.subplots()
+    figure.savefig(file, dpi=150)
