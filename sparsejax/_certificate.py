@@ -1,0 +1,99 @@
+"""Certificates: what is known about a point without trusting the solver that made it."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._problem import Problem
+from .penalties import AbstractSeparablePenalty, AbstractStrengthPenalty
+
+
+class Iterate(eqx.Module):
+    """A point of a problem without intercept, and what one pass over X says about it.
+
+    ``pull`` is −Xᵀ∇loss: the force of the data on each coefficient. ``gap`` is relative.
+    """
+
+    coef: Float[Array, " p"]
+    predictions: Float[Array, " n"]
+    pull: Float[Array, " p"]
+    gap: Float[Array, ""]
+
+
+def iterate_at(problem: Problem, coef: Float[Array, " p"]) -> Iterate:
+    """Evaluate ``coef``: one product with X and one with its transpose."""
+    return iterate_from(problem, coef, problem.X.matvec(coef))
+
+
+def iterate_from(
+    problem: Problem, coef: Float[Array, " p"], predictions: Float[Array, " n"]
+) -> Iterate:
+    """As ``iterate_at`` where X·coef is known."""
+    pull = -problem.X.rmatvec(problem.loss.gradient(predictions, problem.y))
+    return Iterate(coef, predictions, pull, relative_gap(problem, coef, predictions, pull))
+
+
+def relative_gap(
+    problem: Problem,
+    coef: Float[Array, " p"],
+    predictions: Float[Array, " n"],
+    pull: Float[Array, " p"],
+) -> Float[Array, ""]:
+    """Duality gap over the objective at zero, from the better of two rescaled dual points.
+
+    The dual of min f(Xw) + g(w) is max −f*(u) − g*(−Xᵀu). With u = s∇f(Xw) the gap splits into
+    two Fenchel–Young terms, each a sum of nonnegative numbers, so it keeps its digits down to
+    rounding. s = 1 is tried beside the largest s that is sure to be feasible, because a g* that
+    is finite everywhere (elastic net, box) needs no rescaling.
+    """
+    gradient = problem.loss.gradient(predictions, problem.y)
+    pull = _without_rounding(problem, pull)
+
+    def gap(scale: Float[Array, ""]) -> Float[Array, ""]:
+        data = problem.loss.fenchel_gap(predictions, scale * gradient, problem.y)
+        return data + problem.penalty.fenchel_gap(coef, scale * pull)
+
+    best = jnp.minimum(gap(jnp.ones_like(pull[0])), gap(problem.penalty.dual_scale(pull)))
+    return jnp.maximum(best, 0.0) / objective_at_zero(problem)
+
+
+def objective_at_zero(problem: Problem) -> Float[Array, ""]:
+    """The loss of the zero vector, or one where that is zero: the unit of relative gaps."""
+    value = problem.loss.value(jnp.zeros_like(problem.y), problem.y)
+    return jnp.where(value > 0, value, 1.0)
+
+
+def _without_rounding(problem: Problem, pull: Float[Array, " p"]) -> Float[Array, " p"]:
+    """Set to zero what is only rounding in coordinates whose dual constraint has no slack.
+
+    An unpenalised feature demands Xⱼᵀu = 0 to the last bit, which no floating-point residual
+    meets. Up to rounding in the product itself, |Xⱼᵀu| ≤ c·ε·‖Xⱼ‖‖y‖, it is met.
+    """
+    penalty = problem.penalty
+    if not isinstance(penalty, AbstractSeparablePenalty):
+        return pull
+    suspicious = penalty.is_free() & (pull != 0)
+
+    def clean() -> Float[Array, " p"]:
+        ones = jnp.ones_like(problem.y)
+        curvature = problem.loss.curvature(jnp.zeros_like(problem.y), problem.y)
+        size = jnp.sqrt(problem.X.square_norms(curvature * ones))
+        total = jnp.sqrt(2 * objective_at_zero(problem))
+        rounding = 64 * jnp.finfo(pull.dtype).eps * size * total
+        return jnp.where(suspicious & (jnp.abs(pull) <= rounding), 0.0, pull)
+
+    return jax.lax.cond(jnp.any(suspicious), clean, lambda: pull)
+
+
+def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
+    """Largest distance to the subdifferential, relative to the strength.
+
+    Where there is no strength, or it is zero, the unit is the largest pull on the zero vector.
+    """
+    distance = jnp.max(problem.penalty.subdiff_distance(iterate.coef, -iterate.pull))
+    pull = problem.X.rmatvec(problem.loss.gradient(jnp.zeros_like(problem.y), problem.y))
+    unit = jnp.max(jnp.abs(pull))
+    if isinstance(problem.penalty, AbstractStrengthPenalty):
+        unit = jnp.where(problem.penalty.strength > 0, problem.penalty.strength, unit)
+    return distance / jnp.where(unit > 0, unit, 1.0)

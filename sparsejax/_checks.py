@@ -1,0 +1,63 @@
+"""Argument checks: values where they are known, shapes always."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the values of ``x`` can be looked at now (they are not being traced)."""
+    return isinstance(x, jax.Array | np.ndarray) and not isinstance(x, jax.core.Tracer)
+
+
+def is_nonnegative(x: Float[Array, "..."]) -> Bool[Array, "..."]:
+    """x ≥ 0 and not NaN."""
+    return x >= 0
+
+
+def check_nonnegative(name: str, x: Array, *, ndim: int, finite: bool) -> None:
+    """Raise unless ``x`` has ``ndim`` axes and, where known, entries ≥ 0 (finite if asked)."""
+    if x.ndim != ndim:
+        kind = "a scalar" if ndim == 0 else "a vector"
+        raise ValueError(f"`{name}` must be {kind}; got an array of shape {x.shape}.")
+    if not is_concrete(x):
+        return
+    values = np.asarray(x)
+    if not np.all(values >= 0):
+        raise ValueError(f"`{name}` must be nonnegative and not NaN; got {_shown(values)}.")
+    if finite and not np.all(np.isfinite(values)):
+        raise ValueError(f"`{name}` must be finite; got {_shown(values)}.")
+
+
+def check_interval(name: str, x: Array, low: float, high: float) -> None:
+    """Raise unless ``x`` is a scalar in [low, high]."""
+    if x.ndim != 0:
+        raise ValueError(f"`{name}` must be a scalar; got an array of shape {x.shape}.")
+    if is_concrete(x) and not low <= float(x) <= high:
+        raise ValueError(f"`{name}` must lie in [{low:g}, {high:g}]; got {float(x):g}.")
+
+
+def check_length(name: str, x: Array, length: int) -> None:
+    """Raise unless the vector ``x`` has one entry for each of ``length`` items."""
+    if x.shape != (length,):
+        raise ValueError(f"`{name}` must have shape ({length},); got {x.shape}.")
+
+
+def check_finite(name: str, x: Array, transposed: bool = False) -> None:
+    """Raise where a known array holds NaN or infinity, and say where the first one is."""
+    if not is_concrete(x) or bool(_all_finite(x)):
+        return
+    first = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(x.T if transposed else x)))[0])
+    raise ValueError(f"`{name}` contains NaN or infinity (first at index {first}); remove it.")
+
+
+@jax.jit
+def _all_finite(x: Array) -> Array:
+    return jnp.all(jnp.isfinite(x))
+
+
+def _shown(values: np.ndarray) -> str:
+    return f"{values:g}" if values.ndim == 0 else f"a minimum of {np.min(values):g}"

@@ -1,0 +1,261 @@
+"""The public functions of problems."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._adjoint import AbstractAdjoint, Implicit
+from ._arrays import as_inexact, cast_floats
+from ._certificate import Iterate, iterate_at, kkt_of
+from ._checks import check_finite, check_length, is_concrete
+from ._problem import Problem, project_intercept
+from ._solution import RESULTS, Solution, Stats, require_success
+from .penalties import AbstractStrengthPenalty
+from .solvers import AbstractSolver, Auto
+
+
+def solve(
+    problem: Problem,
+    solver: AbstractSolver | None = None,
+    tol: float | Float[Array, ""] = 1e-8,
+    max_steps: int | None = None,
+    init: Float[Array, " p"] | None = None,
+    adjoint: AbstractAdjoint | None = None,
+    throw: bool = True,
+) -> Solution:
+    """Minimise loss(X w + b, y) + penalty(w), with a certificate.
+
+    One compiled call: another problem of the same shapes and kinds compiles nothing. Works under
+    ``jit``, ``vmap``, ``grad``, ``jvp`` and their compositions.
+
+    Parameters
+    ----------
+    problem
+        What to solve.
+    solver
+        ``solvers.Auto()`` by default.
+    tol
+        Largest duality gap, relative to the objective at zero, that counts as converged. Never
+        taken below eight units of rounding of the dtype (1e-6 in float32).
+    max_steps
+        Steps of the solver at most; each solver has its own default.
+    init
+        (p,) coefficients to start from (zeros by default).
+    adjoint
+        How to differentiate: ``Implicit()`` by default.
+    throw
+        Whether a solve that did not converge raises; if not, look at ``Solution.result``.
+
+    Returns
+    -------
+    Solution
+        Coefficients, intercept, objective, gap, KKT violation, result and statistics.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range, or a solver that does not support the problem.
+    RuntimeError
+        If ``throw`` and the gap did not fall below ``tol``.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsejax as sj
+    >>> X, y = np.eye(3), np.array([3.0, -2.0, 0.1])
+    >>> solution = sj.solve(sj.Problem(X, y, penalty=sj.penalties.L1(0.5)))
+    >>> solution.coef.round(3).tolist()
+    [1.5, -0.5, 0.0]
+    >>> bool(solution.gap <= 1e-6)
+    True
+    """
+    problem = checked_problem(problem)
+    solver = checked_solver(Auto() if solver is None else solver, problem)
+    adjoint = Implicit() if adjoint is None else adjoint
+    tol = checked_tol(tol, problem.X.dtype)
+    max_steps = checked_max_steps(max_steps, solver)
+    init = checked_init(init, problem)
+    solution = _solve(problem, solver, tol, max_steps, init, adjoint)
+    if not throw:
+        return solution
+    coef = require_success(solution.coef, solution.result)
+    return eqx.tree_at(lambda s: s.coef, solution, coef)
+
+
+def objective(
+    problem: Problem, coef: Float[Array, " p"], intercept: Float[Array, ""] | float = 0.0
+) -> Float[Array, ""]:
+    """loss(X·coef + intercept, y) + penalty(coef).
+
+    Examples
+    --------
+    >>> import numpy as np, sparsejax as sj
+    >>> problem = sj.Problem(np.eye(2), np.ones(2), penalty=sj.penalties.L1(1.0))
+    >>> float(sj.objective(problem, np.zeros(2)))
+    0.5
+    """
+    coef = checked_init(coef, problem, name="coef")
+    return _objective(problem, coef, jnp.asarray(intercept, problem.X.dtype))
+
+
+def duality_gap(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
+    """Upper bound on the suboptimality of ``coef``, relative to the objective at zero.
+
+    Computed from a dual feasible point made by rescaling the residual; with an intercept the best
+    one for ``coef`` is meant.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsejax as sj
+    >>> problem = sj.Problem(np.eye(2), np.ones(2), penalty=sj.penalties.L1(0.25))
+    >>> float(sj.duality_gap(problem, np.full(2, 0.5)))
+    0.0
+    """
+    return _evaluate(problem, checked_init(coef, problem, name="coef"))[0]
+
+
+def kkt_violation(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
+    """Largest distance of −∇loss to the penalty's subdifferential, relative to the strength.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsejax as sj
+    >>> problem = sj.Problem(np.eye(2), np.ones(2), penalty=sj.penalties.L1(0.25))
+    >>> float(sj.kkt_violation(problem, np.zeros(2)))
+    1.0
+    """
+    return _evaluate(problem, checked_init(coef, problem, name="coef"))[1]
+
+
+def strength_max(problem: Problem) -> Float[Array, ""]:
+    """Smallest strength whose solution has every penalised coefficient zero.
+
+    Unpenalised features (zero weights) and the intercept are fitted first.
+
+    Raises
+    ------
+    TypeError
+        If the penalty has no strength.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsejax as sj
+    >>> problem = sj.Problem(np.eye(2), np.array([1.0, 4.0]), penalty=sj.penalties.L1(1.0))
+    >>> float(sj.strength_max(problem))
+    2.0
+    """
+    problem = checked_problem(problem)
+    if not isinstance(problem.penalty, AbstractStrengthPenalty):
+        raise TypeError(f"{type(problem.penalty).__name__} has no strength.")
+    return _strength_max(problem)
+
+
+def checked_problem(problem: Any) -> Problem:
+    """The problem in one dtype, with finite strengths."""
+    if not isinstance(problem, Problem):
+        raise TypeError(f"`problem` must be a sparsejax.Problem; got {type(problem).__name__}.")
+    return cast_floats(problem, problem.X.dtype)
+
+
+def checked_solver(solver: Any, problem: Problem) -> AbstractSolver:
+    """The solver that will do the work, known to support the problem."""
+    if not isinstance(solver, AbstractSolver):
+        raise TypeError(f"`solver` must be a sparsejax solver; got {solver!r}.")
+    solver = solver.choose(problem)
+    solver.check(problem)
+    return solver
+
+
+def checked_tol(tol: Any, dtype: Any) -> Float[Array, ""]:
+    """A positive tolerance that the dtype can reach."""
+    tol = as_inexact(tol)
+    if tol.ndim:
+        raise ValueError(f"`tol` must be a scalar; got an array of shape {tol.shape}.")
+    if is_concrete(tol) and not float(tol) >= 0:
+        raise ValueError(f"`tol` must be nonnegative and not NaN; got {float(tol):g}.")
+    return jnp.maximum(tol, 8 * jnp.finfo(dtype).eps).astype(dtype)
+
+
+def checked_max_steps(max_steps: Any, solver: AbstractSolver) -> Array:
+    """The number of steps as an array, so that another one compiles nothing."""
+    if max_steps is None:
+        return jnp.asarray(solver.default_max_steps)
+    if isinstance(max_steps, int) and max_steps < 0:
+        raise ValueError(f"`max_steps` must be nonnegative; got {max_steps}.")
+    return jnp.asarray(max_steps)
+
+
+def checked_init(init: Any, problem: Problem, name: str = "init") -> Float[Array, " p"]:
+    """Coefficients of the right shape and dtype."""
+    if init is None:
+        return jnp.zeros(problem.X.shape[1], problem.X.dtype)
+    init = as_inexact(init).astype(problem.X.dtype)
+    check_length(name, init, problem.X.shape[1])
+    check_finite(name, init)
+    return init
+
+
+@eqx.filter_jit
+def _solve(
+    problem: Problem,
+    solver: AbstractSolver,
+    tol: Float[Array, ""],
+    max_steps: Array,
+    init: Float[Array, " p"],
+    adjoint: AbstractAdjoint,
+) -> Solution:
+    centred, centring = project_intercept(problem)
+    # Into the domain of the penalty: the smallest step leaves all other points where they are.
+    start = centred.penalty.prox(init, jnp.finfo(init.dtype).tiny)
+    coef, iterate, stats = adjoint.solve(centred, solver, start, tol, max_steps)
+    intercept = jnp.zeros_like(tol) if centring is None else centring.intercept(coef)
+    # The certificate is made afresh from the coefficients, whatever the solver believes.
+    final = iterate_at(*jax.lax.stop_gradient((centred, iterate.coef)))
+    return Solution(
+        coef,
+        intercept,
+        _objective(problem, coef, intercept),
+        final.gap,
+        jax.lax.stop_gradient(kkt_of(centred, final)),
+        _result(problem, final, tol, stats, max_steps),
+        Stats(type(solver).__name__, stats),
+    )
+
+
+def _result(
+    problem: Problem, iterate: Iterate, tol: Array, stats: dict[str, Any], max_steps: Array
+) -> RESULTS:
+    out_of_steps = stats["num_steps"] >= max_steps
+    result = RESULTS.where(out_of_steps, RESULTS.max_steps_reached, RESULTS.stagnated)
+    result = RESULTS.where(iterate.gap <= tol, RESULTS.successful, result)
+    finite = jnp.isfinite(iterate.gap) & jnp.all(jnp.isfinite(iterate.coef))
+    broken = ~finite & jnp.any(~jnp.isfinite(iterate.pull))
+    result = RESULTS.where(broken, RESULTS.nonfinite, result)
+    valid = problem.penalty.is_valid() & problem.loss.is_valid()
+    return RESULTS.where(valid, result, RESULTS.invalid)
+
+
+@eqx.filter_jit
+def _objective(
+    problem: Problem, coef: Float[Array, " p"], intercept: Float[Array, ""]
+) -> Float[Array, ""]:
+    loss = problem.loss.value(problem.predict(coef, intercept), problem.y)
+    return loss + problem.penalty.value(coef)
+
+
+@eqx.filter_jit
+def _evaluate(
+    problem: Problem, coef: Float[Array, " p"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    centred, _ = project_intercept(problem)
+    iterate = iterate_at(centred, coef)
+    return iterate.gap, kkt_of(centred, iterate)
+
+
+@eqx.filter_jit
+def _strength_max(problem: Problem) -> Float[Array, ""]:
+    centred, _ = project_intercept(problem)
+    zeros = jnp.zeros(problem.X.shape[1], problem.X.dtype)
+    return centred.penalty.strength_max(iterate_at(centred, zeros).pull)

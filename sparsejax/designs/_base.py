@@ -1,0 +1,40 @@
+"""What a design matrix must be able to do."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+class AbstractDesign(eqx.Module):
+    """A matrix X of n samples by p features, seen through its products and its columns.
+
+    An index of p or more in ``columns`` asks for a zero column: solvers pad with it.
+    """
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(n, p)."""
+
+    @property
+    @abc.abstractmethod
+    def dtype(self) -> jnp.dtype:
+        """The dtype of the entries."""
+
+    @abc.abstractmethod
+    def matvec(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
+        """X w."""
+
+    @abc.abstractmethod
+    def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
+        """Xᵀ r."""
+
+    @abc.abstractmethod
+    def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
+        """X[:, indices]ᵀ, dense, one feature a row."""
+
+    @abc.abstractmethod
+    def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
+        """Σ_i row_weights_i X_ij² for every column j."""

@@ -1,0 +1,64 @@
+"""From whatever users hold to a design."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+import scipy.sparse
+from jax.experimental import sparse as jsparse
+
+from .._arrays import as_inexact, cast_floats
+from .._checks import check_finite
+from ._base import AbstractDesign
+from ._dense import Dense
+from ._operator import Operator
+from ._sparse import Sparse, from_bcoo, from_scipy
+
+
+def as_design(X: Any) -> AbstractDesign:
+    """Wrap an array, BCOO, BCSR, SciPy sparse matrix or lineax operator as a design.
+
+    Raises
+    ------
+    TypeError
+        If X holds text or objects.
+    ValueError
+        If X is not a non-empty matrix, or holds NaN or infinity.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsejax as sj
+    >>> sj.designs.as_design(np.eye(3)).shape
+    (3, 3)
+    """
+    design = _wrap(X)
+    if 0 in design.shape:
+        raise ValueError(f"`X` must have at least one sample and one feature; got {design.shape}.")
+    if isinstance(design, Dense):
+        check_finite("X", design.features, transposed=True)
+    if isinstance(design, Sparse):
+        check_finite("X", design.data)
+    return design
+
+
+def _wrap(X: Any) -> AbstractDesign:
+    if isinstance(X, AbstractDesign):
+        return X
+    if isinstance(X, lx.AbstractLinearOperator):
+        return Operator(X)
+    if scipy.sparse.issparse(X):
+        return from_scipy(X)
+    if isinstance(X, jsparse.BCSR):
+        X = X.to_bcoo()
+    if isinstance(X, jsparse.BCOO):
+        return from_bcoo(cast_floats(X, jnp.result_type(X.dtype, jnp.float32)))
+    try:
+        # Transposed before JAX copies it: NumPy's strides make that free.
+        array = as_inexact(X.T if isinstance(X, np.ndarray | jax.Array) else np.asarray(X).T)
+    except TypeError as error:
+        raise TypeError(f"`X`: {error}") from None
+    if array.ndim != 2:
+        raise ValueError(f"`X` must be a matrix (samples, features); got shape {array.shape[::-1]}.")
+    return Dense(array)

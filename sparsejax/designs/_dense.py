@@ -1,0 +1,45 @@
+"""A matrix held as one array."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._base import AbstractDesign
+
+
+class Dense(AbstractDesign):
+    """X as one array, stored features first so that a column is contiguous.
+
+    Parameters
+    ----------
+    features
+        (p, n): the transpose of X. A Fortran-ordered NumPy X is laid out like this already.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, sparsejax as sj
+    >>> sj.designs.Dense(jnp.array([[1.0, 2.0]])).matvec(jnp.array([3.0])).tolist()
+    [3.0, 6.0]
+    """
+
+    features: Float[Array, "p n"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        p, n = self.features.shape
+        return n, p
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.features.dtype
+
+    def matvec(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
+        return w @ self.features
+
+    def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
+        return self.features @ r
+
+    def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
+        return self.features.at[indices].get(mode="fill", fill_value=0.0)
+
+    def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
+        return self.features**2 @ row_weights

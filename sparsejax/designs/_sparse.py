@@ -1,0 +1,79 @@
+"""A matrix held as its non-zero entries."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from jax.experimental import sparse as jsparse
+from jaxtyping import Array, Float, Int
+
+from ._base import AbstractDesign
+
+
+class Sparse(AbstractDesign):
+    """X as triplets (data, row, column), best sorted by column; duplicates add up.
+
+    Nothing here ever forms X: products cost O(entries), a block of k columns O(entries + n·k).
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse, sparsejax as sj
+    >>> X = sj.designs.as_design(scipy.sparse.csr_array(np.eye(3)))
+    >>> X.matvec(np.ones(3)).tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    data: Float[Array, " nnz"]
+    rows: Int[Array, " nnz"]
+    cols: Int[Array, " nnz"]
+    _shape: tuple[int, int] = eqx.field(static=True)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._shape
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.data.dtype
+
+    def matvec(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
+        return jax.ops.segment_sum(self.data * w[self.cols], self.rows, self._shape[0])
+
+    def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
+        return jax.ops.segment_sum(self.data * r[self.rows], self.cols, self._shape[1])
+
+    def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
+        n, p = self._shape
+        k = indices.shape[0]
+        # Slot of each feature in the block; k, which the scatter drops, for those not wanted.
+        slots = jnp.full(p, k, jnp.int32).at[indices].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
+        block = jnp.zeros((k, n), self.dtype)
+        return block.at[slots[self.cols], self.rows].add(self.data, mode="drop")
+
+    def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
+        # Duplicate entries would have to be added before squaring: constructors remove them.
+        terms = row_weights[self.rows] * self.data**2
+        return jax.ops.segment_sum(terms, self.cols, self._shape[1])
+
+
+def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Sparse:
+    """Triplets of a SciPy sparse matrix, sorted by column, duplicates added."""
+    csc = scipy.sparse.csc_array(matrix)
+    csc.sum_duplicates()
+    cols = np.repeat(np.arange(csc.shape[1], dtype=np.int32), np.diff(csc.indptr))
+    data = csc.data if np.issubdtype(csc.data.dtype, np.floating) else csc.data.astype(float)
+    rows = jnp.asarray(csc.indices, jnp.int32)
+    return Sparse(jnp.asarray(data), rows, jnp.asarray(cols), csc.shape)
+
+
+def from_bcoo(matrix: jsparse.BCOO) -> Sparse:
+    """Triplets of an unbatched JAX BCOO matrix, duplicates added."""
+    if matrix.n_batch or matrix.n_dense:
+        raise TypeError("`X` must be a BCOO matrix without batch or dense dimensions.")
+    if not matrix.unique_indices:
+        matrix = matrix.sum_duplicates(nse=matrix.nse)
+    # Padding entries point one past the end: gathers clip them and scatters drop them.
+    rows, cols = matrix.indices[:, 0], matrix.indices[:, 1]
+    inside = (rows < matrix.shape[0]) & (cols < matrix.shape[1])
+    return Sparse(jnp.where(inside, matrix.data, 0.0), rows, cols, matrix.shape)

@@ -1,0 +1,101 @@
+"""Centred and scaled columns, never formed."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._base import AbstractDesign
+from ._convert import as_design
+
+
+class Standardised(AbstractDesign):
+    """(X − 1·meanᵀ) diag(1/scale), without densifying or copying X.
+
+    Parameters
+    ----------
+    base
+        The design X.
+    mean, scale
+        (p,) vectors; a scale of zero (a constant column) is read as one.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, sparsejax as sj
+    >>> X = sj.designs.standardise(jnp.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> X.columns(jnp.arange(2)).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+
+    base: AbstractDesign
+    mean: Float[Array, " p"]
+    scale: Float[Array, " p"] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.base.dtype
+
+    def _divide(self, x: Float[Array, " p"]) -> Float[Array, " p"]:
+        return x if self.scale is None else x / jnp.where(self.scale == 0, 1.0, self.scale)
+
+    def matvec(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
+        scaled = self._divide(w)
+        return self.base.matvec(scaled) - self.mean @ scaled
+
+    def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
+        return self._divide(self.base.rmatvec(r) - self.mean * jnp.sum(r))
+
+    def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
+        def take(x: Float[Array, " p"], fill: float) -> Float[Array, "k 1"]:
+            return x.at[indices].get(mode="fill", fill_value=fill)[:, None]
+
+        block = self.base.columns(indices) - take(self.mean, 0.0)
+        scale = jnp.ones_like(self.mean) if self.scale is None else self.scale
+        return block / take(jnp.where(scale == 0, 1.0, scale), 1.0)
+
+    def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
+        cross = self.base.rmatvec(row_weights)
+        total = jnp.sum(row_weights)
+        squares = self.base.square_norms(row_weights)
+        centred = squares - 2 * self.mean * cross + total * self.mean**2
+        return self._divide(self._divide(jnp.maximum(centred, 0.0)))
+
+
+def standardise(
+    X: Any,
+    centre: bool = True,
+    scale: bool = True,
+    sample_weight: Float[Array, " n"] | None = None,
+) -> Standardised:
+    """X with columns of mean zero and standard deviation one, as a lazy design.
+
+    Parameters
+    ----------
+    X
+        Anything that ``sparsejax.Problem`` takes as a design.
+    centre, scale
+        Which of the two to do; the standard deviation is about the mean either way.
+    sample_weight
+        (n,) weights of the mean and the standard deviation.
+
+    Returns
+    -------
+    Standardised
+        A sparse or matrix-free X stays so.
+    """
+    base = as_design(X)
+    n = base.shape[0]
+    weights = jnp.ones(n, base.dtype) if sample_weight is None else jnp.asarray(sample_weight)
+    weights = (weights / jnp.sum(weights)).astype(base.dtype)
+    mean = base.rmatvec(weights)
+    variance = Standardised(base, mean).square_norms(weights)
+    # A constant column is known by a variance that is nothing but rounding.
+    rounding = 4 * n * jnp.finfo(base.dtype).eps * base.square_norms(weights)
+    deviation = jnp.where(variance > rounding, jnp.sqrt(variance), 0.0)
+    return Standardised(
+        base, mean if centre else jnp.zeros_like(mean), deviation if scale else None
+    )

@@ -1,0 +1,112 @@
+"""What a penalty must be able to do."""
+
+import abc
+from typing import Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+class AbstractPenalty(eqx.Module):
+    """A convex function g(w) that favours structure in the coefficients w.
+
+    Everything is a pure method of arrays; strengths and weights are leaves, so they can be
+    differentiated and batched.
+    """
+
+    @abc.abstractmethod
+    def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
+        """g(w), +inf outside the domain."""
+
+    @abc.abstractmethod
+    def prox(self, v: Float[Array, " p"], step: Float[Array, "..."] | float) -> Float[Array, " p"]:
+        """argmin_u ‖u − v‖²/2 + step·g(u); separable penalties take one step per coordinate."""
+
+    @abc.abstractmethod
+    def subdiff_distance(
+        self, w: Float[Array, " p"], grad: Float[Array, " p"]
+    ) -> Float[Array, " p"]:
+        """Per coordinate, the distance of −grad to the subdifferential ∂g(w)."""
+
+    @abc.abstractmethod
+    def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
+        """Generalised support: the coordinates around which g is differentiable at w."""
+
+    @abc.abstractmethod
+    def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
+        """g(w) + g*(c) − ⟨w, c⟩ ≥ 0, summed term by term so that nothing cancels."""
+
+    @abc.abstractmethod
+    def dual_scale(self, c: Float[Array, " p"]) -> Float[Array, ""]:
+        """The largest factor s ≤ 1 for which s·c is sure to lie in the domain of g*."""
+
+    @abc.abstractmethod
+    def is_valid(self) -> Bool[Array, ""]:
+        """Whether the parameters are in range (checked where they are traced)."""
+
+    @abc.abstractmethod
+    def check(self, num_features: int) -> None:
+        """Raise ``ValueError`` naming the parameter that is out of range or of the wrong length."""
+
+
+class AbstractSeparablePenalty(AbstractPenalty):
+    """g(w) = Σ_j g_j(w_j): what working sets and coordinate descent need."""
+
+    @abc.abstractmethod
+    def restrict(self, indices: Int[Array, " k"]) -> Self:
+        """The penalty of the coordinates ``indices`` alone."""
+
+    @abc.abstractmethod
+    def saturation(
+        self, w: Float[Array, " p"], c: Float[Array, " p"]
+    ) -> Float[Array, " p"]:
+        """How near each coordinate at rest is to moving, for c = −gradient: above 1 it must."""
+
+    @abc.abstractmethod
+    def is_free(self) -> Bool[Array, ""] | Bool[Array, " p"]:
+        """Coordinates whose dual constraint allows no slack at all (c_j = 0 or c_j ≤ 0)."""
+
+    @abc.abstractmethod
+    def local_gradient(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
+        """∇g on the generalised support, as a differentiable function of w and the parameters."""
+
+    def max_support(self, num_samples: int, num_features: int) -> int:
+        """Size that the generalised support of some solution never exceeds."""
+        del num_samples
+        return num_features
+
+    def anchor(self, w: Float[Array, " p"]) -> Float[Array, " p"] | None:
+        """Where coordinates off the support are pinned; None stands for zero."""
+        return None
+
+    def prox_derivative(
+        self, v: Float[Array, " p"], step: Float[Array, "..."] | float
+    ) -> Float[Array, " p"]:
+        """∂prox(v)_j/∂v_j, an element of the generalised derivative at kinks."""
+        return jax.jvp(lambda u: self.prox(u, step), (v,), (jnp.ones_like(v),))[1]
+
+
+class AbstractStrengthPenalty(AbstractPenalty):
+    """A penalty whose size is one number, so that a path over it makes sense."""
+
+    strength: eqx.AbstractVar[Float[Array, ""]]
+
+    @abc.abstractmethod
+    def strength_max(self, c: Float[Array, " p"]) -> Float[Array, ""]:
+        """Smallest strength at which w = 0 is optimal, for c = −gradient at zero."""
+
+    def with_strength(self, strength: Float[Array, ""]) -> Self:
+        """The same penalty at another strength."""
+        return eqx.tree_at(lambda penalty: penalty.strength, self, strength)
+
+
+class AbstractVariationalPenalty(AbstractSeparablePenalty):
+    """Σ_j slopes_j|w_j| + ridge_j w_j²/2: the form VarPro reparametrises by w = u⊙v."""
+
+    @abc.abstractmethod
+    def slopes_and_ridge(
+        self, num_features: int
+    ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+        """The two coefficient vectors; ``TypeError`` where a sign constraint forbids the form."""

@@ -1,0 +1,143 @@
+"""The ℓ1 norm, weighted and one-sided."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .._checks import check_length, check_nonnegative, is_nonnegative
+from .._arrays import as_inexact, optional_inexact
+from ._base import AbstractStrengthPenalty, AbstractVariationalPenalty
+
+
+class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
+    """strength · Σ_j weights_j |w_j|, optionally with w ≥ 0.
+
+    Parameters
+    ----------
+    strength
+        Scalar ≥ 0; the papers' λ on ‖·‖²/2 is n·strength.
+    weights
+        (p,) factors ≥ 0, one by default. Zero: unpenalised; infinite: exactly zero coefficient.
+    nonnegative
+        Whether negative coefficients are forbidden.
+
+    Raises
+    ------
+    ValueError
+        If ``strength`` or a weight is negative or NaN, or the strength is not a scalar.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, sparsejax as sj
+    >>> penalty = sj.penalties.L1(0.5)
+    >>> penalty.prox(jnp.array([2.0, -0.25]), 1.0).tolist()
+    [1.5, 0.0]
+
+    Notes
+    -----
+    Tibshirani (1996); the proximal operator is soft thresholding (Donoho, 1995).
+    """
+
+    strength: Float[Array, ""] = eqx.field(converter=as_inexact)
+    weights: Float[Array, " p"] | None = eqx.field(
+        default=None, converter=optional_inexact
+    )
+    nonnegative: bool = eqx.field(default=False, static=True)
+
+    def __check_init__(self) -> None:
+        check_nonnegative("strength", self.strength, ndim=0, finite=True)
+        if self.weights is not None:
+            check_nonnegative("weights", self.weights, ndim=1, finite=False)
+
+    def check(self, num_features: int) -> None:
+        if self.weights is not None:
+            check_length("weights", self.weights, num_features)
+
+    def is_valid(self) -> Bool[Array, ""]:
+        valid = is_nonnegative(self.strength)
+        return valid if self.weights is None else valid & jnp.all(is_nonnegative(self.weights))
+
+    def slopes(self) -> Float[Array, ""] | Float[Array, " p"]:
+        """strength · weights; an infinite weight stays infinite at strength zero."""
+        if self.weights is None:
+            return self.strength
+        return jnp.where(jnp.isinf(self.weights), jnp.inf, self.strength * self.weights)
+
+    def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
+        total = jnp.sum(jnp.where(w == 0, 0.0, self.slopes() * jnp.abs(w)))
+        return jnp.where(jnp.any(w < 0), jnp.inf, total) if self.nonnegative else total
+
+    def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
+        threshold = step * self.slopes()
+        if self.nonnegative:
+            return jnp.maximum(v - threshold, 0.0)
+        return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)
+
+    def prox_derivative(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
+        size = v if self.nonnegative else jnp.abs(v)
+        return (size > step * self.slopes()).astype(v.dtype)
+
+    def _pull(self, c: Float[Array, " p"]) -> Float[Array, " p"]:
+        return jnp.maximum(c, 0.0) if self.nonnegative else jnp.abs(c)
+
+    def subdiff_distance(
+        self, w: Float[Array, " p"], grad: Float[Array, " p"]
+    ) -> Float[Array, " p"]:
+        slopes = self.slopes()
+        moving = jnp.abs(-grad - jnp.where(w == 0, 0.0, slopes * jnp.sign(w)))
+        resting = jnp.maximum(self._pull(-grad) - slopes, 0.0)
+        distance = jnp.where(w == 0, resting, moving)
+        return jnp.where(w < 0, jnp.inf, distance) if self.nonnegative else distance
+
+    def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
+        if self.nonnegative:
+            return w != 0
+        return (w != 0) | (self.slopes() == 0)
+
+    def saturation(
+        self, w: Float[Array, " p"], c: Float[Array, " p"]
+    ) -> Float[Array, " p"]:
+        slopes, pull = self.slopes(), self._pull(c)
+        return jnp.where(pull == 0, 0.0, pull / slopes)
+
+    def is_free(self) -> Bool[Array, ""] | Bool[Array, " p"]:
+        return self.slopes() == 0
+
+    def dual_scale(self, c: Float[Array, " p"]) -> Float[Array, ""]:
+        return 1.0 / jnp.maximum(1.0, jnp.max(self.saturation(c, c)))
+
+    def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
+        terms = jnp.where(w == 0, 0.0, self.slopes() * jnp.abs(w) - w * c)
+        slack = 1 + 4 * jnp.finfo(c.dtype).eps
+        inside = jnp.all(self.saturation(w, c) <= slack)
+        if self.nonnegative:
+            inside = inside & jnp.all(w >= 0)
+        return jnp.where(inside, jnp.sum(terms), jnp.inf)
+
+    def local_gradient(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
+        return jnp.where(w == 0, 0.0, self.slopes() * jnp.sign(w))
+
+    def restrict(self, indices: Int[Array, " k"]) -> "L1":
+        if self.weights is None:
+            return self
+        return eqx.tree_at(lambda penalty: penalty.weights, self, self.weights[indices])
+
+    def max_support(self, num_samples: int, num_features: int) -> int:
+        return min(num_samples, num_features)
+
+    def strength_max(self, c: Float[Array, " p"]) -> Float[Array, ""]:
+        weights = jnp.ones_like(c) if self.weights is None else self.weights
+        return jnp.max(jnp.where(weights > 0, self._pull(c) / weights, 0.0), initial=0.0)
+
+    def slopes_and_ridge(
+        self, num_features: int
+    ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+        if self.nonnegative:
+            raise TypeError(
+                "VarPro does not support L1(nonnegative=True): use WorkingSet(), FISTA() or "
+                "CoordinateDescent()."
+            )
+        slopes = jnp.broadcast_to(self.slopes(), (num_features,))
+        return slopes, jnp.zeros_like(slopes)

@@ -1,0 +1,10 @@
+"""Solvers: each a first-class peer and a check on the others."""
+
+from ._auto import Auto as Auto
+from ._base import AbstractSolver as AbstractSolver
+from ._fista import FISTA as FISTA
+from ._semismooth_newton import (
+    AbstractGramSolver as AbstractGramSolver,
+    SemismoothNewton as SemismoothNewton,
+)
+from ._working_set import WorkingSet as WorkingSet

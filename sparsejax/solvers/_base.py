@@ -1,0 +1,34 @@
+"""What a solver must be able to do."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from .._certificate import Iterate
+from .._problem import Problem
+
+
+class AbstractSolver(eqx.Module):
+    """Brings the duality gap of a problem without intercept below a tolerance."""
+
+    default_max_steps: eqx.AbstractClassVar[int]
+
+    @abc.abstractmethod
+    def check(self, problem: Problem) -> None:
+        """``TypeError`` naming the solvers to use instead where the problem does not fit."""
+
+    @abc.abstractmethod
+    def run(
+        self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
+    ) -> tuple[Iterate, dict[str, Any]]:
+        """From ``start`` to an iterate with gap ≤ tol if that takes at most ``max_steps`` steps.
+
+        The statistics hold at least ``num_steps``.
+        """
+
+    def choose(self, problem: Problem) -> "AbstractSolver":
+        """The solver that does the work: itself, but for ``Auto``."""
+        del problem
+        return self

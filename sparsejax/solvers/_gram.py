@@ -1,0 +1,116 @@
+"""The quadratic problem on a few features that every working set comes down to."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..penalties import AbstractSeparablePenalty
+
+
+class GramProblem(eqx.Module):
+    """min over b of (b − b₀)ᵀG(b − b₀)/2 − cᵀ(b − b₀) + g(b/scale).
+
+    G = diag(1/scale)·gram·diag(1/scale): features are measured in units in which G has a unit
+    diagonal (b = scale·w), so that columns twelve decades apart are alike. Everything is relative to the start b₀, whose pull c is exact:
+    an error in G is then multiplied by how far b moves, and repeated solves refine each other.
+
+    Shapes are static but the number of features is not: only the leading block of width
+    ``widths[choice]`` of ``gram`` holds the problem. Vectors are cheap at full length k, so just
+    the products and factorisations below branch on the width, and the solver compiles once.
+    """
+
+    gram: Float[Array, "k k"]
+    pull: Float[Array, " k"]
+    start: Float[Array, " k"]
+    scale: Float[Array, " k"]
+    penalty: AbstractSeparablePenalty
+    residual: Float[Array, ""]  # Σ h (y − z)² at the start: what the data term of the gap needs
+    choice: Int[Array, ""]
+    widths: tuple[int, ...] = eqx.field(static=True)
+
+    @property
+    def inside(self) -> Bool[Array, " k"]:
+        """Which entries are features, not padding."""
+        return jnp.arange(self.gram.shape[0]) < jnp.array(self.widths)[self.choice]
+
+    def prox(self, v: Float[Array, " k"], step: Float[Array, ""]) -> Float[Array, " k"]:
+        """The penalty's proximal operator in the scaled units."""
+        return self.scale * self.penalty.prox(v / self.scale, step / self.scale**2)
+
+    def prox_derivative(self, v: Float[Array, " k"], step: Float[Array, ""]) -> Float[Array, " k"]:
+        """Its derivative, entry by entry (the same in any units)."""
+        slope = self.penalty.prox_derivative(v / self.scale, step / self.scale**2)
+        return jnp.where(self.inside, slope, 0.0)
+
+    def gap(self, b: Float[Array, " k"], pull: Float[Array, " k"]) -> Float[Array, ""]:
+        """Duality gap of the restricted problem at b, whose pull is ``pull``."""
+        moved = b - self.start
+        residual = jnp.maximum(self.residual - moved @ (self.pull + pull), 0.0)
+        w, c = b / self.scale, pull * self.scale
+        shrink = self.penalty.dual_scale(c)
+        scaled = (1 - shrink) ** 2 * residual / 2 + self.penalty.fenchel_gap(w, shrink * c)
+        return jnp.maximum(jnp.minimum(self.penalty.fenchel_gap(w, c), scaled), 0.0)
+
+    def matvec(self, x: Float[Array, " k"]) -> Float[Array, " k"]:
+        """G x."""
+        scaled = x / self.scale
+
+        def multiply(width: int) -> Float[Array, " k"]:
+            # A sum of products, not a dot: it reads the block in place instead of copying it.
+            product = jnp.sum(self.gram[:width, :width] * scaled[:width], axis=1)
+            return jnp.pad(product, (0, x.shape[0] - width))
+
+        return switch_width(self.choice, self.widths, multiply) / self.scale
+
+    def solve_shifted(
+        self, root: Float[Array, " k"], shift: Float[Array, ""], rhs: Float[Array, " k"]
+    ) -> Float[Array, " k"]:
+        """(diag(root) G diag(root) + shift·I)⁻¹ rhs on the support of ``root``, zero off it.
+
+        Factorised no larger than needed: the support is gathered into the smallest width that
+        holds it. Straight to LAPACK, because lineax would double the compile time of this, the
+        innermost operation of every solve.
+        """
+        size = rhs.shape[0]
+        count = jnp.sum(root != 0)
+        (index,) = jnp.nonzero(root, size=size, fill_value=size - 1)
+        used = jnp.arange(size) < count
+        factor = jnp.where(used, root[index] / self.scale[index], 0.0)
+        target = jnp.where(used, rhs[index], 0.0)
+
+        def solve(width: int) -> Float[Array, " k"]:
+            kept, weight = index[:width], factor[:width]
+            block = self.gram.at[kept[:, None], kept].get(mode="promise_in_bounds")
+            matrix = weight[:, None] * block * weight + shift * jnp.eye(width, dtype=rhs.dtype)
+            lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
+            half = _triangular_solve(lower, target[:width, None], transpose=False)
+            solution = _triangular_solve(lower, half, transpose=True)[:, 0]
+            return jnp.pad(solution, (0, size - width))
+
+        sizes = _halfway(self.widths)
+        solution = switch_width(jnp.sum(count > jnp.array(sizes[:-1], int)), sizes, solve)
+        return jnp.zeros_like(rhs).at[index].add(jnp.where(used, solution, 0.0))
+
+
+def switch_width(
+    choice: Int[Array, ""], widths: tuple[int, ...], branch: Callable[[int], Array]
+) -> Array:
+    """``branch(widths[choice])`` where choice is only known at run time."""
+    return jax.lax.switch(choice, [lambda width=width: branch(width) for width in widths])
+
+
+def _halfway(widths: tuple[int, ...]) -> tuple[int, ...]:
+    """The widths and the numbers between them: a factorisation costs the cube of its size."""
+    between = [(low + high) // 2 for low, high in zip(widths, widths[1:], strict=False)]
+    return tuple(sorted({*widths, *between}))
+
+
+def _triangular_solve(
+    lower: Float[Array, "w w"], rhs: Float[Array, "w 1"], *, transpose: bool
+) -> Float[Array, "w 1"]:
+    return jax.lax.linalg.triangular_solve(
+        lower, rhs, left_side=True, lower=True, transpose_a=transpose
+    )

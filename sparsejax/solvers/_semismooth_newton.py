@@ -1,0 +1,171 @@
+"""Proximal-point steps solved by Newton's method on the signed support."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..penalties import AbstractSeparablePenalty
+from ._gram import GramProblem
+
+
+class AbstractGramSolver(eqx.Module):
+    """Solves the problem of a working set."""
+
+    @abc.abstractmethod
+    def check(self, penalty: AbstractSeparablePenalty) -> None:
+        """``TypeError`` naming what to use instead where the penalty does not fit."""
+
+    @abc.abstractmethod
+    def solve_gram(
+        self, problem: GramProblem, tol: Float[Array, ""]
+    ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
+        """A point of gap ≤ tol (or as near as rounding allows) and the iterations it took."""
+
+
+class _State(eqx.Module):
+    centre: Float[Array, " k"]  # of the current proximal-point step
+    point: Float[Array, " k"]  # the dual variable, written as a coefficient vector
+    pull: Float[Array, " k"]  # at ``point``
+    step: Float[Array, ""]  # the proximal-point step size σ
+    count: Int[Array, ""]
+    idle: Int[Array, ""]  # proximal-point steps taken at the largest σ
+    best: Float[Array, " k"]
+    gap: Float[Array, ""]
+
+
+class SemismoothNewton(AbstractGramSolver):
+    """The semismooth-Newton augmented Lagrangian method in Gram form.
+
+    The step b⁺ = argmin ½(b−b₀)ᵀG(b−b₀) − cᵀ(b−b₀) + g(b) + ‖b − b_k‖²/(2σ) is found on its dual,
+    a smooth convex function whose variable is kept as a coefficient vector z. With
+    v = b_k + σ(c − G(z − b₀)), u = prox_σg(v) and E = ∂prox(v)/∂v its Newton equation is
+
+        (I + σ E G) dz = u − z,
+
+    a Cholesky solve on the features with E ≠ 0. σ grows, so that the last steps are Newton's
+    method on the signed support and end at rounding. Cost an iteration: O(k² + |support|³/3).
+
+    Parameters
+    ----------
+    first_step, growth
+        σ of the first proximal-point step, and the factor from one to the next, for a Gram
+        matrix of unit diagonal.
+    max_iterations
+        Newton iterations a working set at the most.
+
+    Notes
+    -----
+    Li, Sun & Toh (SIAM J. Optim. 2018) work with the residual as dual variable; in the span of
+    the working set that is the z above, and n drops out.
+    """
+
+    first_step: float = eqx.field(default=100.0, static=True)
+    growth: float = eqx.field(default=10.0, static=True)
+    max_iterations: int = eqx.field(default=100, static=True)
+
+    def check(self, penalty: AbstractSeparablePenalty) -> None:
+        del penalty  # every separable penalty
+
+    def solve_gram(
+        self, problem: GramProblem, tol: Float[Array, ""]
+    ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
+        eps = jnp.finfo(problem.gram.dtype).eps
+        largest = 0.01 / (eps * problem.gram.shape[0])
+        first = jnp.minimum(jnp.asarray(self.first_step, problem.gram.dtype), largest)
+        state = _State(
+            problem.start,
+            problem.start,
+            problem.pull,
+            first,
+            jnp.array(0),
+            jnp.array(0),
+            problem.start,
+            problem.gap(problem.start, problem.pull),
+        )
+
+        def unfinished(state: _State) -> Bool[Array, ""]:
+            return (state.gap > tol) & (state.count < self.max_iterations) & (state.idle < 3)
+
+        def iterate(state: _State) -> _State:
+            return self._iterate(problem, state, largest)
+
+        final = jax.lax.while_loop(unfinished, iterate, state)
+        return final.best, final.count
+
+    def _iterate(self, problem: GramProblem, state: _State, largest: float) -> _State:
+        v = state.centre + state.step * state.pull
+        u = problem.prox(v, state.step)
+        change = u - state.point
+        curved = problem.matvec(change)
+        # u solves the proximal-point step up to the residual ``curved`` in its optimality.
+        moved = jnp.max(jnp.abs(u - state.centre)) / state.step
+        solved = jnp.max(jnp.abs(curved)) <= 0.1 * moved
+        pull = state.pull - curved
+        gap = problem.gap(u, pull)
+        better = gap < state.gap
+
+        def recentre() -> tuple[Array, ...]:
+            step = jnp.minimum(state.step * self.growth, largest)
+            return u, u, pull, step, state.idle + (state.step >= largest)
+
+        def newton() -> tuple[Array, ...]:
+            point, new_pull, step = _newton_step(problem, state, v, change, curved)
+            return state.centre, point, new_pull, step, state.idle
+
+        centre, point, new_pull, step, idle = jax.lax.cond(solved, recentre, newton)
+        return _State(
+            centre,
+            point,
+            new_pull,
+            step,
+            state.count + 1,
+            idle,
+            jnp.where(better, u, state.best),
+            jnp.where(better, gap, state.gap),
+        )
+
+
+def _newton_step(
+    problem: GramProblem,
+    state: _State,
+    v: Float[Array, " k"],
+    change: Float[Array, " k"],
+    curved: Float[Array, " k"],
+) -> tuple[Float[Array, " k"], Float[Array, " k"], Float[Array, ""]]:
+    """One damped Newton step on the dual; where the factorisation fails, a smaller σ instead."""
+    root = jnp.sqrt(problem.prox_derivative(v, state.step))
+    correction = problem.solve_shifted(root, 1 / state.step, root * curved)
+    direction = change - root * correction
+    curved_direction = problem.matvec(direction)
+    length = _line_search(problem, state, v, direction, curved_direction)
+    failed = ~jnp.all(jnp.isfinite(direction))
+    point = jnp.where(failed, state.point, state.point + length * direction)
+    pull = jnp.where(failed, state.pull, state.pull - length * curved_direction)
+    return point, pull, jnp.where(failed, state.step / 100, state.step)
+
+
+def _line_search(
+    problem: GramProblem,
+    state: _State,
+    v: Float[Array, " k"],
+    direction: Float[Array, " k"],
+    curved: Float[Array, " k"],
+) -> Float[Array, ""]:
+    """The longest of a few step lengths that decreases the slope of the dual along the ray.
+
+    The dual is convex and its slope costs O(k) once G·direction is known, so all lengths are
+    tried at once: no loop, no further product with G.
+    """
+    lengths = 0.7 ** jnp.arange(14, dtype=v.dtype)
+    constant, linear = curved @ state.point, direction @ curved
+
+    def slope(length: Float[Array, ""]) -> Float[Array, ""]:
+        u = problem.prox(v - length * state.step * curved, state.step)
+        return constant + length * linear - curved @ u
+
+    slopes = jax.vmap(slope)(lengths)
+    enough = (slopes <= 0) | (jnp.abs(slopes) <= 0.9 * jnp.abs(slope(jnp.zeros_like(linear))))
+    return jnp.where(jnp.any(enough), lengths[jnp.argmax(enough)], lengths[-1])

@@ -1,0 +1,193 @@
+"""Certified working sets: the fast default for separable penalties."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .._certificate import Iterate, iterate_at, objective_at_zero
+from .._problem import Problem
+from ..losses import AbstractQuadraticLoss
+from ..penalties import AbstractSeparablePenalty
+from ._base import AbstractSolver
+from ._gram import GramProblem, switch_width
+from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
+
+_SMALLEST, _MIDDLE, _LARGEST = 64, 512, 4096
+_PATIENCE = 5  # steps without progress that mean rounding has been reached
+
+
+class _State(eqx.Module):
+    iterate: Iterate
+    gram: Float[Array, "k k"]  # memory for the Gram matrix, written in place
+    steps: Int[Array, ""]
+    inner: Int[Array, ""]
+    width: Int[Array, ""]  # of the last working set
+    best_gap: Float[Array, ""]
+    stalled: Int[Array, ""]
+
+
+class WorkingSet(AbstractSolver):
+    """Solve on the features most likely to matter, certify on all of them, enlarge, repeat.
+
+    Each step takes the features whose pull is largest beside those in the support, solves the
+    problem restricted to them through its Gram matrix, and computes the duality gap of the whole
+    problem with one pass over X and one over its transpose. Widths are powers of two.
+
+    Parameters
+    ----------
+    inner
+        Solves the restricted problem: ``SemismoothNewton()`` or ``VarPro()``.
+    fraction
+        The restricted problem is solved to this fraction of the current gap.
+    """
+
+    inner: AbstractGramSolver = SemismoothNewton()
+    fraction: float = eqx.field(default=0.1, static=True)
+
+    default_max_steps: ClassVar[int] = 100
+
+    def check(self, problem: Problem) -> None:
+        if not isinstance(problem.loss, AbstractQuadraticLoss):
+            raise TypeError(f"WorkingSet does not support {type(problem.loss).__name__}: use FISTA.")
+        if not isinstance(problem.penalty, AbstractSeparablePenalty):
+            raise TypeError(
+                f"WorkingSet does not support {type(problem.penalty).__name__}: use FISTA."
+            )
+        self.inner.check(problem.penalty)
+
+    def run(
+        self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
+    ) -> tuple[Iterate, dict[str, Any]]:
+        zero = jnp.array(0)
+        state = _State(start, jnp.zeros((0, 0)), zero, zero, zero, start.gap, zero)
+        widths = _widths(problem)
+        # Small working sets have a memory of their own: clearing that of the large ones takes
+        # longer than solving a very sparse problem.
+        small = tuple(width for width in widths if width <= _MIDDLE)
+        state = self._phase(problem, state, tol, max_steps, small, last=small == widths)
+        if small != widths:
+            state = self._phase(problem, state, tol, max_steps, widths, last=True)
+        return state.iterate, {
+            "num_steps": state.steps,
+            "num_inner_iterations": state.inner,
+            "width": state.width,
+        }
+
+    def _phase(
+        self,
+        problem: Problem,
+        state: _State,
+        tol: Float[Array, ""],
+        max_steps: Int[Array, ""],
+        widths: tuple[int, ...],
+        last: bool,
+    ) -> _State:
+        """Steps with working sets from ``widths``, until done or, unless last, outgrown."""
+
+        def unfinished(state: _State) -> Bool[Array, ""]:
+            going = (state.iterate.gap > tol) & (state.steps < max_steps)
+            fits = True if last else _wanted(problem.penalty, state.iterate) <= widths[-1]
+            return going & (state.stalled < _PATIENCE) & fits
+
+        def loop(state: _State) -> _State:
+            memory = jnp.zeros((widths[-1], widths[-1]), problem.X.dtype)
+            state = eqx.tree_at(lambda s: s.gram, state, memory)
+            step = lambda state: self._step(problem, state, tol, widths)  # noqa: E731
+            state = jax.lax.while_loop(unfinished, step, state)
+            return eqx.tree_at(lambda s: s.gram, state, jnp.zeros((0, 0)))
+
+        return jax.lax.cond(unfinished(state), loop, lambda state: state, state)
+
+    def _step(
+        self, problem: Problem, state: _State, tol: Float[Array, ""], widths: tuple[int, ...]
+    ) -> _State:
+        iterate = state.iterate
+        wanted = _wanted(problem.penalty, iterate)
+        choice = jnp.sum(wanted > jnp.array(widths[:-1], int))
+        index, gram = _gather(problem, iterate, state.gram, choice, widths)
+        target = jnp.maximum(self.fraction * iterate.gap, 0.3 * tol) * objective_at_zero(problem)
+        small = _restrict(problem, iterate, index, gram, choice, widths)
+        solution, inner = self.inner.solve_gram(small, target)
+        coef = iterate.coef.at[index].set(solution / small.scale, mode="drop")
+        new = iterate_at(problem, coef)
+        progress = new.gap < 0.9 * state.best_gap
+        return _State(
+            new,
+            gram,
+            state.steps + 1,
+            state.inner + inner,
+            jnp.array(widths)[choice],
+            jnp.minimum(new.gap, state.best_gap),
+            jnp.where(progress, 0, state.stalled + 1),
+        )
+
+
+def _widths(problem: Problem) -> tuple[int, ...]:
+    """Powers of two up to what a support can need, or the largest Gram matrix worth forming."""
+    n, p = problem.X.shape
+    bound = min(p, max(2 * problem.penalty.max_support(n, p), _SMALLEST), _LARGEST)
+    widths = [_SMALLEST]
+    while widths[-1] < bound:
+        widths.append(2 * widths[-1])
+    return (*widths[:-1], min(widths[-1], p))
+
+
+def _wanted(penalty: AbstractSeparablePenalty, iterate: Iterate) -> Int[Array, ""]:
+    """How many features to take: twice the support, or near the end just what is violated."""
+    moving = penalty.support(iterate.coef)
+    saturation = penalty.saturation(iterate.coef, iterate.pull)
+    support = jnp.sum(moving)
+    violated = jnp.sum(~moving & (saturation > 1))
+    return support + jnp.minimum(violated, jnp.maximum(support, _SMALLEST // 2))
+
+
+def _gather(
+    problem: Problem,
+    iterate: Iterate,
+    memory: Float[Array, "k k"],
+    choice: Int[Array, ""],
+    widths: tuple[int, ...],
+) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
+    """The working set (padded with p) and, in the memory's leading block, its Gram matrix."""
+    n, p = problem.X.shape
+    moving = problem.penalty.support(iterate.coef)
+    saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
+    # Ranking needs no more than float32, for which there is a fast top_k on CPU.
+    score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
+    row_weights = problem.loss.row_weights(problem.y)
+
+    def gather(width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
+        index = jnp.arange(p) if width == p else jax.lax.top_k(score, width)[1]
+        columns = problem.X.columns(index)
+        block = columns @ (columns * row_weights).T
+        padded = jnp.pad(index.astype(jnp.int32), (0, widths[-1] - width), constant_values=p)
+        return padded, jax.lax.dynamic_update_slice(memory, block, (0, 0))
+
+    return switch_width(choice, widths, gather)
+
+
+def _restrict(
+    problem: Problem,
+    iterate: Iterate,
+    index: Int[Array, " k"],
+    gram: Float[Array, "k k"],
+    choice: Int[Array, ""],
+    widths: tuple[int, ...],
+) -> GramProblem:
+    """The problem of the working set, in units of unit column norms."""
+    penalty = problem.penalty.restrict(index)
+    used = index < problem.X.shape[1]
+    diagonal = jnp.where(used, jnp.diagonal(gram), 0.0)
+    scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
+    pull = iterate.pull.at[index].get(mode="fill", fill_value=0.0)
+    coef = iterate.coef.at[index].get(mode="fill", fill_value=0.0)
+    # Padding rests where the penalty puts a feature without data.
+    coef = jnp.where(used, coef, penalty.prox(coef, 1.0))
+    row_weights = problem.loss.row_weights(problem.y)
+    residual = jnp.sum(row_weights * (problem.y - iterate.predictions) ** 2)
+    return GramProblem(
+        gram, pull / scale, coef * scale, scale, penalty, residual, choice, widths
+    )
