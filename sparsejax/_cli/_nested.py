@@ -11,6 +11,7 @@ from ._numerics import (
     path_on,
     problem_on,
     scaled,
+    splits,
     strength_grid,
 )
 from ._tables import Table
@@ -33,8 +34,7 @@ def nested_accuracy(table: Table, settings: Settings) -> Accuracy:
     y = table.y
     outer = stratified_folds(y, settings.folds, seed=1)
     correct = 0
-    for f in range(settings.folds):
-        train, test = outer != f, outer == f
+    for f, (train, test) in enumerate(splits(outer, settings.folds)):
         X = scaled(table.X, settings, train).X
         inner = np.full(y.size, -1)
         inner[train] = stratified_folds(y[train], settings.folds, seed=f)
@@ -43,7 +43,7 @@ def nested_accuracy(table: Table, settings: Settings) -> Accuracy:
         errors = held_out_errors(X, y, inner, settings, strengths).mean(axis=0)
         best = int(np.argmin(errors))
         path = path_on(problem, strengths, settings)
-        predicted = np.asarray(X[test] @ path.coefs[best]) + float(path.intercepts[best])
+        predicted = X[test] @ np.asarray(path.coefs[best]) + float(path.intercepts[best])
         correct += int(np.sum((predicted > 0.5) == (y[test] > 0.5)))
     ones = int(np.sum(y > 0.5))
     return Accuracy(correct, y.size, max(ones, y.size - ones))

@@ -1,8 +1,10 @@
 """Problems on folds, their paths and held-out errors."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 import sparsejax as sj
@@ -52,7 +54,7 @@ def scaled(X: np.ndarray, settings: Settings, rows: np.ndarray | None = None) ->
     """
     if not settings.standardise:
         return Scaled(X, np.zeros(X.shape[1]), np.ones(X.shape[1]))
-    weights = None if rows is None else rows.astype(X.dtype)
+    weights = None if rows is None else jnp.asarray(rows, X.dtype)
     design = sj.designs.standardise(X, sample_weight=weights)
     mean, scale = np.asarray(design.mean), np.asarray(design.scale)
     scale = np.where(scale == 0, 1.0, scale)
@@ -79,7 +81,7 @@ def strength_grid(problem: sj.Problem) -> np.ndarray:
 
 def path_on(problem: sj.Problem, strengths: np.ndarray, settings: Settings) -> Any:
     """Solve the path, or say in one line where it failed."""
-    path = sj.path(problem, strengths=strengths, tol=settings.path_tol)
+    path = sj.path(problem, strengths=strengths, tol=settings.path_tol, throw=False)
     failed = np.flatnonzero(np.asarray(path.results != sj.RESULTS.successful))
     if failed.size:
         raise SolveError(
@@ -89,14 +91,31 @@ def path_on(problem: sj.Problem, strengths: np.ndarray, settings: Settings) -> A
     return path
 
 
+def splits(fold: np.ndarray, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield training and held-out samples, as masks; those of fold −1 take no part."""
+    for f in range(folds):
+        yield (fold != f) & (fold >= 0), fold == f
+
+
 def held_out_errors(
     X: np.ndarray, y: np.ndarray, fold: np.ndarray, settings: Settings, strengths: np.ndarray
 ) -> np.ndarray:
-    """Mean squared error of each fold at each strength, shape (folds, k); fold −1 takes no part."""
+    """Mean squared error of each fold at each strength, shape (folds, k)."""
     errors = []
-    for f in range(settings.folds):
-        train, test = (fold != f) & (fold >= 0), fold == f
+    for train, test in splits(fold, settings.folds):
         path = path_on(problem_on(X, y, train, settings), strengths, settings)
-        predicted = np.asarray(path.coefs @ X[test].T) + np.asarray(path.intercepts)[:, None]
+        predicted = np.asarray(path.coefs) @ X[test].T + np.asarray(path.intercepts)[:, None]
         errors.append(np.mean((predicted - y[test]) ** 2, axis=1))
     return np.stack(errors)
+
+
+def held_out_error(
+    X: np.ndarray, y: np.ndarray, fold: np.ndarray, settings: Settings, strength: float
+) -> float:
+    """Mean over the folds of the mean squared error at one strength."""
+    errors = []
+    for train, test in splits(fold, settings.folds):
+        fit = sj.solve(problem_on(X, y, train, settings, strength), tol=settings.path_tol)
+        predicted = X[test] @ np.asarray(fit.coef) + float(fit.intercept)
+        errors.append(np.mean((predicted - y[test]) ** 2))
+    return float(np.mean(errors))

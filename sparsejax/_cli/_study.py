@@ -16,6 +16,7 @@ from ._errors import SolveError, UserError
 from ._folds import stratified_folds
 from ._numerics import (
     Settings,
+    held_out_error,
     held_out_errors,
     path_on,
     problem_on,
@@ -148,11 +149,10 @@ def _choose(
     """Cross-validate on the path's grid, then descend from its best strength between the points."""
     strengths = np.asarray(path.strengths)
     fold = stratified_folds(y, settings.folds)
-
-    def errors_at(strengths: np.ndarray) -> np.ndarray:
-        return held_out_errors(X, y, fold, settings, strengths)
-
-    errors = clock(f"{settings.folds}-fold cross-validation", lambda: errors_at(strengths))
+    errors = clock(
+        f"{settings.folds}-fold cross-validation",
+        lambda: held_out_errors(X, y, fold, settings, strengths),
+    )
     best = int(np.argmin(errors.mean(axis=0)))
     start = problem_on(X, y, fold >= 0, settings, strengths[best])
     tuned = clock("tuning by hypergradient", lambda: _tune(start, settings))
@@ -161,7 +161,7 @@ def _choose(
         Choice(
             "hypergradient",
             strength,
-            float(errors_at(np.array([strength])).mean()),
+            held_out_error(X, y, fold, settings, strength),
             int(np.count_nonzero(tuned.solution.coef)),
         ),
         Choice(

@@ -34,7 +34,7 @@ class Dataset(NamedTuple):
 
 def _read(name: str) -> dict[str, np.ndarray]:
     with (
-        as_file(files(__package__) / f"{name}.npz") as path,
+        as_file(files("sparsejax.datasets") / f"{name}.npz") as path,
         np.load(path, allow_pickle=False) as archive,
     ):
         return {key: archive[key] for key in archive.files}
