@@ -1,7 +1,11 @@
 """Sparse regularisation for JAX: certified, differentiable, batched."""
 
+import importlib
+from typing import Any
+
 from . import designs as designs, losses as losses, penalties as penalties, solvers as solvers
 from ._adjoint import AbstractAdjoint as AbstractAdjoint, Implicit as Implicit
+from ._path import Path as Path, path as path
 from ._problem import Problem as Problem
 from ._solution import RESULTS as RESULTS, Solution as Solution
 from ._solve import (
@@ -11,3 +15,11 @@ from ._solve import (
     solve as solve,
     strength_max as strength_max,
 )
+
+_LAZY = ("datasets", "estimators", "plotting")  # they bring scikit-learn or matplotlib
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -211,22 +211,22 @@ def _solve(
     start = centred.penalty.prox(init, jnp.finfo(init.dtype).tiny)
     coef, iterate, stats = adjoint.solve(centred, solver, start, tol, max_steps)
     intercept = jnp.zeros_like(tol) if centring is None else centring.intercept(coef)
-    # The certificate is made afresh from the coefficients, whatever the solver believes.
-    final = iterate_at(*jax.lax.stop_gradient((centred, iterate.coef)))
+    final = jax.lax.stop_gradient(iterate)
     return Solution(
         coef,
         intercept,
         _objective(problem, coef, intercept),
         final.gap,
-        jax.lax.stop_gradient(kkt_of(centred, final)),
-        _result(problem, final, tol, stats, max_steps),
+        kkt_of(jax.lax.stop_gradient(centred), final),
+        result_of(problem, final, tol, stats, max_steps),
         Stats(type(solver).__name__, stats),
     )
 
 
-def _result(
+def result_of(
     problem: Problem, iterate: Iterate, tol: Array, stats: dict[str, Any], max_steps: Array
 ) -> RESULTS:
+    """How a solve ended; successful only if the certificate says so."""
     out_of_steps = stats["num_steps"] >= max_steps
     result = RESULTS.where(out_of_steps, RESULTS.max_steps_reached, RESULTS.stagnated)
     result = RESULTS.where(iterate.gap <= tol, RESULTS.successful, result)

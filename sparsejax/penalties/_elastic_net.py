@@ -21,6 +21,8 @@ class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
         Scalar ≥ 0.
     l1_ratio
         Scalar in [0, 1]; 1 is the Lasso, 0 ridge regression.
+    nonnegative
+        Whether negative coefficients are forbidden.
 
     Raises
     ------
@@ -41,6 +43,7 @@ class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
 
     strength: Float[Array, ""] = eqx.field(converter=as_inexact)
     l1_ratio: Float[Array, ""] = eqx.field(converter=as_inexact)
+    nonnegative: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self) -> None:
         check_nonnegative("strength", self.strength, ndim=0, finite=True)
@@ -55,7 +58,7 @@ class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
 
     @property
     def _l1(self) -> L1:
-        return L1(self.strength * self.l1_ratio)
+        return L1(self.strength * self.l1_ratio, nonnegative=self.nonnegative)
 
     @property
     def _ridge(self) -> Float[Array, ""]:
@@ -92,12 +95,14 @@ class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
     def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
         # g*(c) = Σ (|c| − slope)₊²/(2 ridge): complete the square so that no large terms cancel.
         slope, ridge = self._l1.strength, self._ridge
-        clipped = jnp.clip(c, -slope, slope)
+        clipped = jnp.clip(c, None if self.nonnegative else -slope, slope)
         excess = c - clipped
         curved = ridge > 0
         safe = jnp.where(curved, ridge, 1.0)
         squares = jnp.where(curved, (ridge * w - excess) ** 2 / (2 * safe), 0.0)
         outside = ~curved & jnp.any(jnp.abs(excess) > 4 * jnp.finfo(c.dtype).eps * slope)
+        if self.nonnegative:
+            outside = outside | jnp.any(w < 0)
         terms = slope * jnp.abs(w) - w * clipped
         return jnp.where(outside, jnp.inf, jnp.sum(terms + squares))
 

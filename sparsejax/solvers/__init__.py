@@ -2,9 +2,11 @@
 
 from ._auto import Auto as Auto
 from ._base import AbstractSolver as AbstractSolver
+from ._coordinate_descent import CoordinateDescent as CoordinateDescent
 from ._fista import FISTA as FISTA
 from ._semismooth_newton import (
     AbstractGramSolver as AbstractGramSolver,
     SemismoothNewton as SemismoothNewton,
 )
+from ._varpro import VarPro as VarPro
 from ._working_set import WorkingSet as WorkingSet

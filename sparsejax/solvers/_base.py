@@ -25,7 +25,8 @@ class AbstractSolver(eqx.Module):
     ) -> tuple[Iterate, dict[str, Any]]:
         """From ``start`` to an iterate with gap ≤ tol if that takes at most ``max_steps`` steps.
 
-        The statistics hold at least ``num_steps``.
+        The iterate returned must be evaluated afresh (``iterate_at``), never updated from sums:
+        its gap is the certificate that users see. The statistics hold at least ``num_steps``.
         """
 
     def choose(self, problem: Problem) -> "AbstractSolver":

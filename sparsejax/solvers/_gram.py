@@ -31,6 +31,15 @@ class GramProblem(eqx.Module):
     choice: Int[Array, ""]
     widths: tuple[int, ...] = eqx.field(static=True)
 
+    def moved_to(self, b: Float[Array, " k"]) -> "GramProblem":
+        """The same problem told from another start."""
+        moved = b - self.start
+        pull = self.pull - self.matvec(moved)
+        residual = jnp.maximum(self.residual - moved @ (self.pull + pull), 0.0)
+        return eqx.tree_at(
+            lambda p: (p.start, p.pull, p.residual), self, (b, pull, residual)
+        )
+
     @property
     def inside(self) -> Bool[Array, " k"]:
         """Which entries are features, not padding."""

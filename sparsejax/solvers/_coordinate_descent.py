@@ -1,0 +1,123 @@
+"""Cyclic coordinate descent with Anderson extrapolation."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .._certificate import Iterate, iterate_at
+from .._problem import Problem
+from ..losses import AbstractQuadraticLoss
+from ..penalties import AbstractSeparablePenalty
+from ._base import AbstractSolver
+
+_BLOCK = 32
+
+
+class CoordinateDescent(AbstractSolver):
+    """Exact minimisation over one coefficient after the other, all of them in turn.
+
+    Coordinates are visited in blocks whose small Gram matrix is formed on the way, so that any
+    design will do: within a block the pull is updated in O(block), between blocks through the
+    predictions. Every ``memory`` epochs the last iterates are extrapolated, and the result kept
+    if it lowers the objective. A step of ``max_steps`` is one epoch.
+
+    Parameters
+    ----------
+    memory
+        Epochs between two extrapolations and certificates.
+
+    Notes
+    -----
+    Bertrand & Massias, Anderson acceleration of coordinate descent (AISTATS 2021).
+    """
+
+    memory: int = eqx.field(default=5, static=True)
+
+    default_max_steps: ClassVar[int] = 10_000
+
+    def check(self, problem: Problem) -> None:
+        if not isinstance(problem.loss, AbstractQuadraticLoss):
+            name = type(problem.loss).__name__
+            raise TypeError(f"CoordinateDescent does not support {name}: use FISTA.")
+        if not isinstance(problem.penalty, AbstractSeparablePenalty):
+            name = type(problem.penalty).__name__
+            raise TypeError(f"CoordinateDescent does not support {name}: use FISTA.")
+
+    def run(
+        self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
+    ) -> tuple[Iterate, dict[str, Any]]:
+        def unfinished(state: tuple[Iterate, Array]) -> Bool[Array, ""]:
+            iterate, steps = state
+            return (iterate.gap > tol) & (steps < max_steps)
+
+        def round_of_epochs(state: tuple[Iterate, Array]) -> tuple[Iterate, Array]:
+            iterate, steps = state
+
+            def epoch(coef: Float[Array, " p"], _: None) -> tuple[Array, Array]:
+                coef = _epoch(problem, coef)
+                return coef, coef
+
+            coef, history = jax.lax.scan(epoch, iterate.coef, length=self.memory)
+            history = jnp.concatenate([iterate.coef[None], history])
+            guess = _extrapolate(history)
+            better = _objective(problem, guess) < _objective(problem, coef)
+            return iterate_at(problem, jnp.where(better, guess, coef)), steps + self.memory
+
+        iterate, steps = jax.lax.while_loop(unfinished, round_of_epochs, (start, jnp.array(0)))
+        return iterate, {"num_steps": steps}
+
+
+def _objective(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
+    loss = problem.loss.value(problem.X.matvec(coef), problem.y)
+    return loss + problem.penalty.value(coef)
+
+
+def _epoch(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, " p"]:
+    p = coef.shape[0]
+    row_weights = problem.loss.row_weights(problem.y)
+
+    def block(i: Int[Array, ""], state: tuple[Array, Array]) -> tuple[Array, Array]:
+        coef, predictions = state
+        index = i * _BLOCK + jnp.arange(_BLOCK)
+        columns = problem.X.columns(index)
+        gram = columns @ (columns * row_weights).T
+        pull = -columns @ problem.loss.gradient(predictions, problem.y)
+        before = coef.at[index].get(mode="fill", fill_value=0.0)
+        after = _sweep(problem.penalty.restrict(index), gram, pull, before)
+        predictions = predictions + (after - before) @ columns
+        return coef.at[index].set(after, mode="drop"), predictions
+
+    start = (coef, problem.X.matvec(coef))
+    return jax.lax.fori_loop(0, -(-p // _BLOCK), block, start)[0]
+
+
+def _sweep(
+    penalty: AbstractSeparablePenalty,
+    gram: Float[Array, "b b"],
+    pull: Float[Array, " b"],
+    coef: Float[Array, " b"],
+) -> Float[Array, " b"]:
+    """One pass over the coordinates of a block."""
+    curvature = jnp.diagonal(gram)
+    step = 1 / jnp.where(curvature > 0, curvature, 1.0)
+
+    def visit(j: Int[Array, ""], state: tuple[Array, Array]) -> tuple[Array, Array]:
+        coef, pull = state
+        # The proximal operator of the whole block costs no more than that of one entry.
+        change = (penalty.prox(coef + step * pull, step) - coef)[j]
+        return coef.at[j].add(change), pull - change * gram[j]
+
+    return jax.lax.fori_loop(0, coef.shape[0], visit, (coef, pull))[0]
+
+
+def _extrapolate(history: Float[Array, "m p"]) -> Float[Array, " p"]:
+    """The combination of the last iterates whose step would be shortest."""
+    steps = jnp.diff(history, axis=0)
+    products = steps @ steps.T
+    size = products.shape[0]
+    ridge = 1e-10 * jnp.trace(products) + jnp.finfo(products.dtype).tiny
+    weights = jnp.linalg.solve(products + ridge * jnp.eye(size), jnp.ones(size, products.dtype))
+    return (weights / jnp.sum(weights)) @ history[1:]
