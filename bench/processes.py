@@ -69,6 +69,8 @@ class Worker:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.process.stdin.close()
+            self.process.stdout.close()
             self.process = None
 
     def _ask(self, request: dict, budget: float) -> tuple[np.ndarray, dict]:
