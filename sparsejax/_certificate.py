@@ -65,25 +65,23 @@ def objective_at_zero(problem: Problem) -> Float[Array, ""]:
 
 
 def _without_rounding(problem: Problem, pull: Float[Array, " p"]) -> Float[Array, " p"]:
-    """Set to zero what is only rounding in coordinates whose dual constraint has no slack.
-
-    An unpenalised feature demands Xⱼᵀu = 0 to the last bit, which no floating-point residual
-    meets. Up to rounding in the product itself, |Xⱼᵀu| ≤ c·ε·‖Xⱼ‖‖y‖, it is met.
-    """
+    """The pull without what is only rounding; the column norms are computed only if needed."""
     penalty = problem.penalty
     if not isinstance(penalty, AbstractSeparablePenalty):
         return pull
-    suspicious = penalty.is_free() & (pull != 0)
 
     def clean() -> Float[Array, " p"]:
-        ones = jnp.ones_like(problem.y)
         curvature = problem.loss.curvature(jnp.zeros_like(problem.y), problem.y)
-        size = jnp.sqrt(problem.X.square_norms(curvature * ones))
-        total = jnp.sqrt(2 * objective_at_zero(problem))
-        rounding = 64 * jnp.finfo(pull.dtype).eps * size * total
-        return jnp.where(suspicious & (jnp.abs(pull) <= rounding), 0.0, pull)
+        norms = jnp.sqrt(problem.X.square_norms(curvature))
+        return penalty.without_rounding(pull, norms * data_norm(problem))
 
-    return jax.lax.cond(jnp.any(suspicious), clean, lambda: pull)
+    suspicious = jnp.any(penalty.is_free() & (pull != 0))
+    return jax.lax.cond(suspicious, clean, lambda: pull)
+
+
+def data_norm(problem: Problem) -> Float[Array, ""]:
+    """‖y‖ in the metric of the loss."""
+    return jnp.sqrt(2 * objective_at_zero(problem))
 
 
 def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:

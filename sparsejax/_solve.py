@@ -257,5 +257,11 @@ def _evaluate(
 @eqx.filter_jit
 def _strength_max(problem: Problem) -> Float[Array, ""]:
     centred, _ = project_intercept(problem)
-    zeros = jnp.zeros(problem.X.shape[1], problem.X.dtype)
-    return centred.penalty.strength_max(iterate_at(centred, zeros).pull)
+    start = iterate_at(centred, jnp.zeros(problem.X.shape[1], problem.X.dtype))
+    null_model = centred.penalty.null_model()
+    if null_model is not None:
+        restricted = eqx.tree_at(lambda p: p.penalty, centred, null_model)
+        solver = Auto()
+        tol = checked_tol(0.0, problem.X.dtype)
+        start, _ = solver.run(restricted, start, tol, jnp.array(solver.default_max_steps))
+    return centred.penalty.strength_max(start.pull)

@@ -2,6 +2,8 @@
 
 import abc
 
+from typing import Self
+
 import equinox as eqx
 from jaxtyping import Array, Bool, Float
 
@@ -26,6 +28,10 @@ class AbstractLoss(eqx.Module):
         self, z: Float[Array, " n"], u: Float[Array, " n"], y: Float[Array, " n"]
     ) -> Float[Array, ""]:
         """f(z) + f*(u) − ⟨z, u⟩ ≥ 0, computed so that nothing cancels."""
+
+    @abc.abstractmethod
+    def reweighted(self, factors: Float[Array, " n"] | None) -> Self:
+        """The loss with its sample weights multiplied by factors, or without any for None."""
 
     @abc.abstractmethod
     def is_valid(self) -> Bool[Array, ""]:

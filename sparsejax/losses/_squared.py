@@ -44,6 +44,11 @@ class Squared(AbstractQuadraticLoss):
         if self.sample_weight is not None:
             check_length("sample_weight", self.sample_weight, y.shape[0])
 
+    def reweighted(self, factors: Float[Array, " n"] | None) -> "Squared":
+        if factors is None or self.sample_weight is None:
+            return Squared(factors)
+        return Squared(self.sample_weight * factors)
+
     def is_valid(self) -> Bool[Array, ""]:
         if self.sample_weight is None:
             return jnp.array(True)

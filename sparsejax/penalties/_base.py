@@ -72,6 +72,17 @@ class AbstractSeparablePenalty(AbstractPenalty):
     def local_gradient(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
         """∇g on the generalised support, as a differentiable function of w and the parameters."""
 
+    def without_rounding(
+        self, c: Float[Array, " p"], size: Float[Array, "..."]
+    ) -> Float[Array, " p"]:
+        """c with zeros where the dual constraint has no slack and c is only rounding.
+
+        An unpenalised feature demands c_j = Xⱼᵀu = 0 to the last bit, which no floating-point
+        residual meets; |c_j| ≤ 64ε·size, for size = ‖Xⱼ‖‖y‖, is as near as the product comes.
+        """
+        rounding = 64 * jnp.finfo(c.dtype).eps * size
+        return jnp.where(self.is_free() & (jnp.abs(c) <= rounding), 0.0, c)
+
     def max_support(self, num_samples: int, num_features: int) -> int:
         """Size that the generalised support of some solution never exceeds."""
         del num_samples
@@ -96,6 +107,10 @@ class AbstractStrengthPenalty(AbstractPenalty):
     @abc.abstractmethod
     def strength_max(self, c: Float[Array, " p"]) -> Float[Array, ""]:
         """Smallest strength at which w = 0 is optimal, for c = −gradient at zero."""
+
+    def null_model(self) -> "AbstractPenalty | None":
+        """The penalty at infinite strength, or None where that means w = 0."""
+        return None
 
     def with_strength(self, strength: Float[Array, ""]) -> Self:
         """The same penalty at another strength."""

@@ -131,6 +131,11 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
         weights = jnp.ones_like(c) if self.weights is None else self.weights
         return jnp.max(jnp.where(weights > 0, self._pull(c) / weights, 0.0), initial=0.0)
 
+    def null_model(self) -> "L1 | None":
+        if self.weights is None:
+            return None
+        return L1(jnp.ones_like(self.strength), jnp.where(self.weights == 0, 0.0, jnp.inf))
+
     def slopes_and_ridge(
         self, num_features: int
     ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:

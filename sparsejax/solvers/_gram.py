@@ -28,6 +28,7 @@ class GramProblem(eqx.Module):
     scale: Float[Array, " k"]
     penalty: AbstractSeparablePenalty
     residual: Float[Array, ""]  # Σ h (y − z)² at the start: what the data term of the gap needs
+    data_norm: Float[Array, ""]  # ‖y‖, the unit of rounding
     choice: Int[Array, ""]
     widths: tuple[int, ...] = eqx.field(static=True)
 
@@ -54,11 +55,16 @@ class GramProblem(eqx.Module):
         slope = self.penalty.prox_derivative(v / self.scale, step / self.scale**2)
         return jnp.where(self.inside, slope, 0.0)
 
+    def coef(self, b: Float[Array, " k"]) -> Float[Array, " k"]:
+        """b in the units of the problem, inside the penalty's domain to the last bit."""
+        return self.penalty.prox(b / self.scale, jnp.finfo(b.dtype).tiny)
+
     def gap(self, b: Float[Array, " k"], pull: Float[Array, " k"]) -> Float[Array, ""]:
         """Duality gap of the restricted problem at b, whose pull is ``pull``."""
         moved = b - self.start
         residual = jnp.maximum(self.residual - moved @ (self.pull + pull), 0.0)
-        w, c = b / self.scale, pull * self.scale
+        pull = self.penalty.without_rounding(pull, self.data_norm)
+        w, c = self.coef(b), pull * self.scale
         shrink = self.penalty.dual_scale(c)
         scaled = (1 - shrink) ** 2 * residual / 2 + self.penalty.fenchel_gap(w, shrink * c)
         return jnp.maximum(jnp.minimum(self.penalty.fenchel_gap(w, c), scaled), 0.0)

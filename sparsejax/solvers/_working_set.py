@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, iterate_at, objective_at_zero
+from .._certificate import Iterate, data_norm, iterate_at, objective_at_zero
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractSeparablePenalty
@@ -111,7 +111,7 @@ class WorkingSet(AbstractSolver):
         target = jnp.maximum(self.fraction * iterate.gap, 0.3 * tol) * objective_at_zero(problem)
         small = _restrict(problem, iterate, index, gram, choice, widths)
         solution, inner = self.inner.solve_gram(small, target)
-        coef = iterate.coef.at[index].set(solution / small.scale, mode="drop")
+        coef = iterate.coef.at[index].set(small.coef(solution), mode="drop")
         new = iterate_at(problem, coef)
         progress = new.gap < 0.9 * state.best_gap
         return _State(
@@ -189,5 +189,5 @@ def _restrict(
     row_weights = problem.loss.row_weights(problem.y)
     residual = jnp.sum(row_weights * (problem.y - iterate.predictions) ** 2)
     return GramProblem(
-        gram, pull / scale, coef * scale, scale, penalty, residual, choice, widths
+        gram, pull / scale, coef * scale, scale, penalty, residual, data_norm(problem), choice, widths
     )

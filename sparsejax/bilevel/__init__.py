@@ -1,0 +1,9 @@
+"""Tuning: criteria of prediction, minimised through the solution's derivative."""
+
+from ._criteria import (
+    AbstractCriterion as AbstractCriterion,
+    Folds as Folds,
+    Holdout as Holdout,
+    KFold as KFold,
+)
+from ._tune import History as History, Tuned as Tuned, tune as tune

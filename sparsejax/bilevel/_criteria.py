@@ -1,0 +1,162 @@
+"""What tuning minimises."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._arrays import as_inexact
+from .._problem import Problem
+from .._solve import solve
+from ..designs import AbstractDesign, as_design
+
+
+class AbstractCriterion(eqx.Module):
+    """A number that says how well the solution of a problem predicts."""
+
+    @abc.abstractmethod
+    def start(self, problem: Problem) -> Float[Array, "..."]:
+        """Coefficients to start the first evaluation from."""
+
+    @abc.abstractmethod
+    def value(
+        self, problem: Problem, init: Float[Array, "..."], tol: float
+    ) -> tuple[Float[Array, ""], Float[Array, "..."]]:
+        """The criterion, differentiable in the problem, and coefficients to start from next."""
+
+
+class Holdout(AbstractCriterion):
+    """The loss on samples that were kept aside.
+
+    Parameters
+    ----------
+    X, y
+        The (m, p) design and (m,) targets kept aside.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsejax as sj
+    >>> criterion = sj.bilevel.Holdout(np.eye(2), np.array([1.0, 0.0]))
+    >>> criterion.X.shape
+    (2, 2)
+    """
+
+    X: AbstractDesign = eqx.field(converter=as_design)
+    y: Float[Array, " m"] = eqx.field(converter=as_inexact)
+
+    def __check_init__(self) -> None:
+        if self.y.shape != self.X.shape[:1]:
+            raise ValueError(
+                f"`y` must have shape ({self.X.shape[0]},), one target a row; got {self.y.shape}."
+            )
+
+    def start(self, problem: Problem) -> Float[Array, " p"]:
+        return jnp.zeros(problem.X.shape[1], problem.X.dtype)
+
+    def value(
+        self, problem: Problem, init: Float[Array, " p"], tol: float
+    ) -> tuple[Float[Array, ""], Float[Array, " p"]]:
+        solution = solve(problem, init=init, tol=tol, throw=False)
+        predictions = self.X.matvec(solution.coef) + solution.intercept
+        loss = problem.loss.reweighted(None).value(predictions, self.y.astype(init.dtype))
+        return loss, jax.lax.stop_gradient(solution.coef)
+
+
+class Folds(AbstractCriterion):
+    """The mean over folds of the loss on the samples that each fold keeps aside.
+
+    A fold is told by weights on all samples, so that every fold has the same shapes and one
+    compiled solve serves them all. They multiply the sample weights of the problem's own loss.
+
+    Parameters
+    ----------
+    train, test
+        (k, n) weights ≥ 0: zeros and ones, or counts where samples are drawn more than once.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsejax as sj
+    >>> sj.bilevel.Folds(np.array([[1, 1, 0]]), np.array([[0, 0, 1]])).train.shape
+    (1, 3)
+    """
+
+    train: Float[Array, "k n"] = eqx.field(converter=as_inexact)
+    test: Float[Array, "k n"] = eqx.field(converter=as_inexact)
+
+    def __check_init__(self) -> None:
+        if self.train.ndim != 2 or self.train.shape != self.test.shape:
+            raise ValueError(
+                "`train` and `test` must be matrices of the same shape (folds, samples); got "
+                f"{self.train.shape} and {self.test.shape}."
+            )
+
+    def start(self, problem: Problem) -> Float[Array, "k p"]:
+        return jnp.zeros((self.train.shape[0], problem.X.shape[1]), problem.X.dtype)
+
+    def value(
+        self, problem: Problem, init: Float[Array, "k p"], tol: float
+    ) -> tuple[Float[Array, ""], Float[Array, "k p"]]:
+        if self.train.shape[1] != problem.y.shape[0]:
+            raise ValueError(
+                f"the folds are made for {self.train.shape[1]} samples but the problem has "
+                f"{problem.y.shape[0]}."
+            )
+
+        def fold(args: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+            train, test, init = args
+            trained = eqx.tree_at(
+                lambda p: p.loss, problem, problem.loss.reweighted(train)
+            )
+            solution = solve(trained, init=init, tol=tol, throw=False)
+            predictions = problem.predict(solution.coef, solution.intercept)
+            error = problem.loss.reweighted(test).value(predictions, problem.y)
+            return error, jax.lax.stop_gradient(solution.coef)
+
+        train, test = self.train.astype(init.dtype), self.test.astype(init.dtype)
+        # One fold after the other: batched, each would run every branch of the solver.
+        errors, coefs = jax.lax.map(fold, (train, test, init))
+        return jnp.mean(errors), coefs
+
+
+class KFold(AbstractCriterion):
+    """Cross-validation on ``k`` consecutive blocks of samples, as scikit-learn cuts them.
+
+    Parameters
+    ----------
+    k
+        Number of folds, at least 2 and at most the number of samples. Shuffle the samples first
+        if their order means something.
+
+    Examples
+    --------
+    >>> import sparsejax as sj
+    >>> sj.bilevel.KFold(5).k
+    5
+    """
+
+    k: int = eqx.field(default=5, static=True)
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.k, int) or self.k < 2:
+            raise ValueError(f"`k` must be an integer of at least 2; got {self.k!r}.")
+
+    def folds(self, problem: Problem) -> Folds:
+        """The folds of the problem's samples, told by weights."""
+        n = problem.y.shape[0]
+        if self.k > n:
+            raise ValueError(f"`k` = {self.k} folds need as many samples; the problem has {n}.")
+        sizes = [n // self.k + (fold < n % self.k) for fold in range(self.k)]
+        label = jnp.repeat(jnp.arange(self.k), jnp.array(sizes), total_repeat_length=n)
+        test = (label == jnp.arange(self.k)[:, None]).astype(problem.X.dtype)
+        return Folds(1 - test, test)
+
+    def start(self, problem: Problem) -> Float[Array, "k p"]:
+        return self.folds(problem).start(problem)
+
+    def value(
+        self, problem: Problem, init: Float[Array, "k p"], tol: float
+    ) -> tuple[Float[Array, ""], Any]:
+        return self.folds(problem).value(problem, init, tol)
