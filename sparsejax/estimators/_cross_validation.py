@@ -1,0 +1,178 @@
+"""Models that choose their strength on held-out folds."""
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_scalar
+from sklearn.utils._param_validation import Interval
+
+from ._base import Data, SparseLinearModel
+from ._programs import HeldOut, held_out_errors, largest_strength
+from ._table import Table
+
+
+class Folds(NamedTuple):
+    """Weights of all samples in the fit and in the error of every fold."""
+
+    train: Float[np.ndarray, "folds n"]
+    test: Float[np.ndarray, "folds n"]
+
+
+def make_folds(cv: Any, data: Data) -> Folds:
+    """Weights for the splits of any scikit-learn splitter; repeated indices count as often.
+
+    Raises
+    ------
+    ValueError
+        If the samples of a fold, in training or in test, have no weight.
+    """
+    n = data.weights.shape[0]
+
+    def weigh(indices: Any) -> Float[np.ndarray, " n"]:
+        return data.weights * np.bincount(np.arange(n)[indices], minlength=n)
+
+    splits = list(check_cv(cv).split(data.X, data.y))
+    if not splits:
+        raise ValueError("`cv` yields no splits.")
+    folds = Folds(*(np.stack([weigh(split[side]) for split in splits]) for side in (0, 1)))
+    for name, weights in zip(("training", "test"), folds, strict=True):
+        empty = np.flatnonzero(weights.sum(axis=1) == 0)
+        if empty.size:
+            raise ValueError(f"`cv`: the {name} samples of fold {empty[0]} have no weight.")
+    return folds
+
+
+class CrossValidatedModel(SparseLinearModel):
+    """A model whose strength has the smallest held-out error on a grid.
+
+    All strengths of all folds are one compiled call. A fold is not a smaller table but the same
+    one with weights, so every fold shares it.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SparseLinearModel._parameter_constraints,
+        "eps": [Interval(Real, 0, None, closed="neither")],
+        "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "cv": ["cv_object"],
+    }
+
+    eps: float
+    alphas: Any
+    cv: Any
+    alpha_: float
+    alphas_: Float[np.ndarray, "..."]
+    mse_path_: Float[np.ndarray, "..."]
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Choose the strength on held-out folds, then fit all samples with it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data, computed in its own precision: float32 or else float64.
+        y : array-like of shape (n_samples,)
+            Target.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+            Nonnegative weights, for the fit and for the error of each fold; every fold counts
+            the same in the mean over folds.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For NaN or infinity in the data, or arguments out of range; the message names them.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a duality gap is above ``tol``.
+        """
+        data = self._validated(X, y, sample_weight)
+        ratios = self._l1_ratios()
+        folds = make_folds(self.cv, data)
+        with jax.enable_x64(True):
+            table = data.table()
+            grids = np.stack([self._grid(table, ratio) for ratio in ratios])
+            held_out = [
+                self._held_out(table, folds, ratio, grid)
+                for ratio, grid in zip(ratios, grids, strict=True)
+            ]
+            errors = np.stack([result.errors.T for result in held_out])  # (ratios, alphas, folds)
+            self._warn_unless(
+                np.stack([result.converged for result in held_out]),
+                np.stack([result.gaps for result in held_out]),
+            )
+            ratio, best = np.unravel_index(np.argmin(errors.mean(axis=2)), grids.shape)
+            self.mse_path_ = np.squeeze(errors)
+            self.alphas_ = grids if len(ratios) > 1 and self._makes_grid() else grids[0]
+            if ratios[ratio] is not None:
+                self.l1_ratio_ = ratios[ratio]
+            self.alpha_ = self._refined(table, folds, ratios[ratio], float(grids[ratio, best]))
+            penalty = self._penalty(self.alpha_, ratios[ratio], data.X.dtype)
+            self._fit_targets(data, table, penalty)
+        return self
+
+    def _refined(
+        self, table: Table, folds: Folds, l1_ratio: float | None, alpha: float
+    ) -> float:
+        """The strength to use where ``alpha`` is the best of the grid."""
+        del table, folds, l1_ratio
+        return alpha
+
+    def _l1_ratios(self) -> list[float | None]:
+        """The ratios to try; a lone None stands for the ℓ1 norm."""
+        return [None]
+
+    def _makes_grid(self) -> bool:
+        return isinstance(self.alphas, Integral)
+
+    def _grid(self, table: Table, l1_ratio: float | None) -> Float[np.ndarray, " k"]:
+        """Strengths, the largest first."""
+        if not self._makes_grid():
+            return np.sort(check_numbers("alphas", self.alphas, high=None))[::-1]
+        if l1_ratio == 0:
+            raise ValueError("`alphas` must be given for l1_ratio=0, whose path has no beginning.")
+        dtype = table.design.dtype
+        penalty = self._penalty(1.0, l1_ratio, dtype)
+        program = largest_strength(
+            table.design, table.targets[0], table.weights, penalty, bool(self.fit_intercept)
+        )
+        # A target that no feature explains has the same solution everywhere on the grid.
+        largest = max(float(program), float(np.finfo(np.float64).resolution))
+        return np.geomspace(largest, largest * self.eps, self.alphas)
+
+    def _held_out(
+        self, table: Table, folds: Folds, l1_ratio: float | None, grid: Float[np.ndarray, " k"]
+    ) -> HeldOut:
+        dtype = table.design.dtype
+        result = held_out_errors(
+            table.design,
+            table.targets[0],
+            table.rows(folds.train),
+            table.rows(folds.test),
+            self._penalty(1.0, l1_ratio, dtype),
+            jnp.asarray(grid, dtype),
+            bool(self.fit_intercept),
+            self._stopping(dtype),
+        )
+        return jax.tree.map(np.asarray, result)
+
+
+def check_numbers(name: str, values: Iterable[Any], high: float | None) -> np.ndarray:
+    """A vector of numbers in [0, high]; the error says which entry is not."""
+    for index, value in enumerate(values):
+        check_scalar(value, f"{name}[{index}]", Real, min_val=0.0, max_val=high)
+    vector = np.asarray(values, float)
+    if vector.ndim != 1 or vector.size == 0:
+        raise ValueError(f"`{name}` must hold at least one number; got {values!r}.")
+    return vector
