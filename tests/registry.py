@@ -1,0 +1,119 @@
+"""The lists that the property tests run over: a new penalty, solver or design is one line here.
+
+Everything is made by a function, because arrays made on import would have the wrong precision.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+import pytest
+import scipy.sparse
+from jax.experimental import sparse as jsparse
+
+import sparsejax as sj
+from sparsejax import penalties, solvers
+
+
+def _weights(p: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0.5, 2.0, p)
+
+
+def _with(p: int, index: int, factor: float) -> np.ndarray:
+    weights = _weights(p)
+    weights[index] = factor
+    return weights
+
+
+# (strength, number of features) -> penalty; a strength of one is a penalty of order one.
+PENALTIES: dict[str, Callable[[float, int], Any]] = {
+    "l1": lambda s, p: penalties.L1(s),
+    "l1-weights": lambda s, p: penalties.L1(s, weights=_weights(p)),
+    "l1-zero-weight": lambda s, p: penalties.L1(s, weights=_with(p, 1, 0.0)),
+    "l1-infinite-weight": lambda s, p: penalties.L1(s, weights=_with(p, 0, np.inf)),
+    "l1-nonnegative": lambda s, p: penalties.L1(s, nonnegative=True),
+    "elastic-net": lambda s, p: penalties.ElasticNet(s, 0.7),
+    "elastic-net-ridge": lambda s, p: penalties.ElasticNet(s, 0.0),
+    "elastic-net-lasso": lambda s, p: penalties.ElasticNet(s, 1.0),
+    "box": lambda s, p: penalties.Box(-0.1 * s, 0.2 * s),
+    "box-vector": lambda s, p: penalties.Box(-s * _weights(p), np.full(p, s)),
+    "box-nonnegative": lambda s, p: penalties.Box(0.0, np.inf),
+}
+# Those whose parametrisation differs enough for solvers to care, one compilation each.
+SOLVER_PENALTIES = [
+    "l1",
+    "l1-zero-weight",
+    "l1-infinite-weight",
+    "l1-nonnegative",
+    "elastic-net",
+    "box",
+    "box-nonnegative",
+]
+
+SOLVERS: dict[str, Callable[[], Any]] = {
+    "working-set": solvers.WorkingSet,
+    "fista": solvers.FISTA,
+}
+if hasattr(solvers, "CoordinateDescent"):
+    SOLVERS["coordinate-descent"] = solvers.CoordinateDescent
+if hasattr(solvers, "VarPro"):
+    SOLVERS["varpro"] = solvers.VarPro
+    SOLVERS["working-set-varpro"] = lambda: solvers.WorkingSet(inner=solvers.VarPro())
+
+
+def _function_operator(X: np.ndarray) -> lx.FunctionLinearOperator:
+    matrix = jnp.asarray(X)
+    structure = jax.ShapeDtypeStruct((X.shape[1],), matrix.dtype)
+    return lx.FunctionLinearOperator(lambda w: matrix @ w, structure)
+
+
+def _jax_sparse(X: np.ndarray) -> jsparse.BCOO:
+    return jsparse.BCOO.fromdense(jnp.asarray(X))
+
+
+def _duplicated(X: np.ndarray) -> jsparse.BCOO:
+    rows, cols = np.nonzero(X)
+    indices = np.stack([np.tile(rows, 2), np.tile(cols, 2)], axis=1)
+    data = np.tile(X[rows, cols] / 2, 2)
+    return jsparse.BCOO((jnp.asarray(data), jnp.asarray(indices)), shape=X.shape)
+
+
+# NumPy matrix -> anything that Problem takes as X and that stands for the same matrix.
+DESIGNS: dict[str, Callable[[np.ndarray], Any]] = {
+    "numpy": lambda X: X,
+    "numpy-fortran": np.asfortranarray,
+    "list": lambda X: X.tolist(),
+    "jax": jnp.asarray,
+    "bcoo": _jax_sparse,
+    "bcoo-duplicates": _duplicated,
+    "bcoo-padded": lambda X: jsparse.BCOO.fromdense(jnp.asarray(X), nse=np.count_nonzero(X) + 3),
+    "bcsr": lambda X: jsparse.BCSR.fromdense(jnp.asarray(X)),
+    "csr": scipy.sparse.csr_array,
+    "csc": scipy.sparse.csc_array,
+    "coo": scipy.sparse.coo_array,
+    "csr-matrix": scipy.sparse.csr_matrix,
+    "lineax-matrix": lambda X: lx.MatrixLinearOperator(jnp.asarray(X)),
+    "lineax-function": _function_operator,
+    "shifted": lambda X: sj.designs.Standardised(
+        sj.designs.as_design(3 * X + 1), jnp.ones(X.shape[1]), jnp.full(X.shape[1], 3.0)
+    ),
+}
+SPARSE_DESIGNS = ["bcoo", "bcoo-duplicates", "bcoo-padded", "bcsr", "csr", "csc", "coo"]
+
+
+def supports(solver: Any, problem: sj.Problem) -> bool:
+    """Whether the solver takes the problem; a refusal must be a TypeError that names others."""
+    try:
+        solver.check(problem)
+    except TypeError as error:
+        assert any(name in str(error) for name in ("WorkingSet", "FISTA", "CoordinateDescent"))
+        return False
+    return True
+
+
+def skip_unless_supported(solver: Any, problem: sj.Problem) -> None:
+    if not supports(solver, problem):
+        pytest.skip(f"{type(solver).__name__} does not support {type(problem.penalty).__name__}")

@@ -1,0 +1,174 @@
+"""Designs: each kind equals the dense matrix it stands for, and sparse ones never become dense."""
+
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, strategies as st
+from jax.experimental import sparse as jsparse
+from registry import DESIGNS, SPARSE_DESIGNS
+
+import sparsejax as sj
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+N, P = 7, 5
+every_design = pytest.mark.parametrize("wrap", DESIGNS.values(), ids=DESIGNS)
+TOL = {"rtol": 1e-12, "atol": 1e-13}
+
+
+def _matrix(rng, n=N, p=P):
+    return rng.normal(size=(n, p)) * (rng.random((n, p)) < 0.6)
+
+
+def _assert_same(design, X, rng):
+    n, p = X.shape
+    w, r, h = rng.normal(size=p), rng.normal(size=n), rng.random(n)
+    assert design.shape == (n, p)
+    assert design.dtype == jnp.dtype("float64")
+    np.testing.assert_allclose(design.matvec(jnp.asarray(w)), X @ w, **TOL)
+    np.testing.assert_allclose(design.rmatvec(jnp.asarray(r)), X.T @ r, **TOL)
+    np.testing.assert_allclose(design.square_norms(jnp.asarray(h)), h @ X**2, **TOL)
+    index = rng.permutation(p)[: max(1, p - 2)]
+    np.testing.assert_allclose(design.columns(jnp.asarray(index)), X[:, index].T, **TOL)
+
+
+@every_design
+def test_equals_dense(wrap, rng):
+    X = _matrix(rng)
+    _assert_same(sj.designs.as_design(wrap(X)), X, rng)
+
+
+@every_design
+def test_padding_index_is_a_zero_column(wrap, rng):
+    X = _matrix(rng) + 2  # so that no column is near zero
+    block = sj.designs.as_design(wrap(X)).columns(jnp.array([P, 1, P, P + 3]))
+    np.testing.assert_allclose(block[1], X[:, 1], **TOL)
+    np.testing.assert_array_equal(block[jnp.array([0, 2, 3])], 0.0)
+
+
+@every_design
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (4, 1)])
+def test_smallest_shapes(wrap, shape, rng):
+    X = rng.normal(size=shape)
+    _assert_same(sj.designs.as_design(wrap(X)), X, rng)
+
+
+@every_design
+@given(seed=st.integers(0, 2**31), decades=st.integers(0, 12))
+def test_equals_dense_for_columns_of_any_scale(wrap, seed, decades):
+    rng = np.random.default_rng(seed)
+    X = _matrix(rng) * np.logspace(-decades / 2, decades / 2, P)
+    X[:, 1] = X[:, 3]
+    design = sj.designs.as_design(wrap(X))
+    scale = 1.0 if isinstance(design, sj.designs.Standardised) else np.max(np.abs(X), axis=0)
+    got = np.stack([design.rmatvec(unit) for unit in jnp.eye(N)])
+    np.testing.assert_allclose(got / scale, X / scale, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["numpy", "bcoo", "csr", "lineax-function"])
+def test_transpose_of_products_under_autodiff(name, rng):
+    """rmatvec is what reverse mode makes of matvec."""
+    design = sj.designs.as_design(DESIGNS[name](_matrix(rng)))
+    w, r = jnp.asarray(rng.normal(size=P)), jnp.asarray(rng.normal(size=N))
+    _, pullback = jax.vjp(design.matvec, w)
+    np.testing.assert_allclose(pullback(r)[0], design.rmatvec(r), **TOL)
+
+
+@every_design
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("scale", [True, False])
+def test_standardise(wrap, centre, scale, rng):
+    X = _matrix(rng) + 0.5
+    X[:, 2] = 3.0  # a constant column must not be divided by its rounding error
+    expected = X - X.mean(0) if centre else X
+    deviation = np.where(np.arange(P) == 2, 1.0, X.std(0))
+    expected = expected / deviation if scale else expected
+    _assert_same(sj.designs.standardise(wrap(X), centre, scale), expected, rng)
+
+
+def test_standardise_with_sample_weights(rng):
+    X, weights = _matrix(rng), rng.integers(1, 4, N)
+    repeated = np.repeat(X, weights, axis=0)
+    expected = (X - repeated.mean(0)) / repeated.std(0)
+    _assert_same(sj.designs.standardise(X, sample_weight=weights), expected, rng)
+
+
+def test_standardise_twice_changes_nothing(rng):
+    once = sj.designs.standardise(_matrix(rng))
+    twice = sj.designs.standardise(once)
+    index = jnp.arange(P)
+    np.testing.assert_allclose(twice.columns(index), once.columns(index), **TOL)
+
+
+@pytest.fixture
+def forbid_densifying(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a sparse matrix was made dense")
+
+    for kind in ("csr", "csc", "coo"):
+        for suffix in ("array", "matrix"):
+            owner = getattr(scipy.sparse, f"{kind}_{suffix}")
+            monkeypatch.setattr(owner, "todense", refuse)
+            monkeypatch.setattr(owner, "toarray", refuse)
+    for owner in (jsparse.BCOO, jsparse.BCSR):
+        monkeypatch.setattr(owner, "todense", refuse)
+
+
+@pytest.mark.parametrize("name", SPARSE_DESIGNS)
+def test_sparse_is_never_made_dense(name, rng, forbid_densifying):
+    """Neither by the constructors nor, as the compiled programs' memory shows, while solving."""
+    n, p = 200, 3000
+    X = np.zeros((n, p))
+    X[rng.integers(0, n, 600), rng.integers(0, p, 600)] = 1.0
+    design = sj.designs.standardise(DESIGNS[name](X))
+
+    def products(design, w, r):
+        return design.matvec(w), design.rmatvec(r), design.columns(jnp.arange(4))
+
+    compiled = jax.jit(products).lower(design, jnp.ones(p), jnp.ones(n)).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < X.nbytes / 4
+
+
+def test_sparse_solve_needs_no_dense_memory(rng, forbid_densifying):
+    n, p = 200, 200_000
+    X = scipy.sparse.random_array((n, p), density=0.001, rng=rng, format="csr")
+    y = rng.normal(size=n)
+    problem = sj.Problem(X, y, penalty=sj.penalties.L1(0.0), fit_intercept=True)
+    largest = sj.strength_max(problem)
+    run = jax.jit(
+        lambda s: sj.solve(
+            sj.Problem(X, y, penalty=sj.penalties.L1(s), fit_intercept=True), throw=False
+        )
+    )
+    compiled = run.lower(0.5 * largest).compile()
+    dense = 8 * n * p
+    assert compiled.memory_analysis().temp_size_in_bytes < dense / 2
+    assert compiled(0.5 * largest).gap <= 1e-8
+
+
+def test_integer_and_boolean_matrices_become_floats(rng):
+    X = rng.integers(0, 3, (N, P))
+    for wrap in (np.asarray, scipy.sparse.csr_array, scipy.sparse.csc_matrix):
+        for matrix in (X, X > 1):
+            design = sj.designs.as_design(wrap(matrix))
+            assert design.dtype == jnp.dtype("float64")
+            np.testing.assert_array_equal(design.columns(jnp.arange(P)), matrix.T)
+
+
+def test_float32_is_followed(rng):
+    X = _matrix(rng).astype(np.float32)
+    for wrap in (np.asarray, scipy.sparse.csr_array, jsparse.BCOO.fromdense):
+        problem = sj.Problem(wrap(X), np.ones(N), penalty=sj.penalties.L1(0.1))
+        assert problem.X.dtype == problem.y.dtype == jnp.dtype("float32")
+        solution = sj.solve(problem, tol=1e-4)
+        assert solution.coef.dtype == solution.gap.dtype == jnp.dtype("float32")
+
+
+def test_operator_of_the_wrong_shape_is_refused():
+    structure = jax.ShapeDtypeStruct((2, 3), jnp.float64)
+    operator = lx.FunctionLinearOperator(lambda w: w.sum(0), structure)
+    with pytest.raises(ValueError, match="`X`"):
+        sj.designs.as_design(operator)

@@ -1,0 +1,75 @@
+"""The public surface: what the design promises is there, and all of it is documented."""
+
+import importlib
+import inspect
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import sparsejax as sj
+
+ROOMS = ["", "penalties", "losses", "designs", "solvers", "bilevel"]
+PROMISED = {
+    "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
+    "path Path",
+    "penalties": "L1 ElasticNet Box",
+    "losses": "Squared",
+    "designs": "standardise as_design AbstractDesign",
+    "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton",
+    "bilevel": "tune Holdout KFold",
+}
+
+
+def _room(name):
+    return importlib.import_module(f"sparsejax.{name}" if name else "sparsejax")
+
+
+def _public(room):
+    module = _room(room)
+    members = inspect.getmembers(module, lambda x: inspect.isclass(x) or inspect.isfunction(x))
+    return [
+        pytest.param(value, id=f"{module.__name__}.{name}")
+        for name, value in members
+        if not name.startswith("_") and value.__module__.startswith("sparsejax")
+    ]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room or "sparsejax")
+def test_promised_names_are_there(room):
+    missing = [name for name in PROMISED[room].split() if not hasattr(_room(room), name)]
+    assert not missing
+
+
+@pytest.mark.parametrize("item", [item for room in ROOMS for item in _public(room)])
+def test_documented(item):
+    """A sentence, and unless it is abstract or a result, an example or its parameters."""
+    doc = inspect.getdoc(item)
+    assert doc
+    assert len(doc.splitlines()[0]) <= 100
+    inherited = any(doc == inspect.getdoc(base) for base in getattr(item, "__mro__", ())[1:])
+    assert not inherited
+    headings = ("Parameters", "Examples", "Attributes", "Notes")
+    if not inspect.isabstract(item) and inspect.signature(item).parameters:
+        result = item in (sj.RESULTS, sj.Solution)
+        assert result or any(f"{heading}\n---" in doc for heading in headings)
+
+
+@pytest.mark.parametrize("item", [item for room in ROOMS for item in _public(room)])
+def test_every_parameter_of_a_public_function_is_annotated(item):
+    if inspect.isclass(item):
+        item = item.__init__ if "__init__" in vars(item) else None
+    if item is None:
+        return
+    for name, parameter in inspect.signature(item).parameters.items():
+        assert name == "self" or parameter.annotation is not parameter.empty, name
+
+
+def test_no_file_is_long():
+    """A house with small rooms: under about 300 lines a file."""
+    for path in Path(sj.__path__[0]).rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 320, path
+
+
+def test_types_are_shipped():
+    assert files("sparsejax").joinpath("py.typed").is_file()
