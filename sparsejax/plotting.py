@@ -37,10 +37,15 @@ def _tidy(ax: Axes) -> None:
     ax.grid(alpha=0.25, linewidth=0.6)
 
 
-def _strength_axis(ax: Axes, strengths: np.ndarray) -> None:
-    """Logarithmic, decreasing: the path is read from the empty model on the left."""
+def _strength_axis(ax: Axes, strengths: np.ndarray, marks: Mapping[str, float] | None) -> None:
+    """Mark strengths; logarithmic and decreasing: read from the empty model on the left."""
+    marked = {label: float(strength) for label, strength in (marks or {}).items()}
+    for i, (label, strength) in enumerate(marked.items()):
+        style = _DASHES[(i + 1) % len(_DASHES)]
+        ax.axvline(strength, color="0.2", linestyle=style, linewidth=1.0, label=label)
+    shown = [*strengths.tolist(), *marked.values()]
     ax.set_xscale("log")
-    ax.set_xlim(float(strengths.max()), float(strengths.min()))
+    ax.set_xlim(max(shown), min(shown) * 0.95)
     ax.set_xlabel("strength (log scale, weaker to the right)")
 
 
@@ -48,12 +53,6 @@ def _entered(coef: np.ndarray) -> np.ndarray:
     """Blank out zeros between zeros, so that a curve starts where its feature enters."""
     zero = np.pad(coef == 0, 1, constant_values=True)
     return np.where(zero[:-2] & zero[1:-1] & zero[2:], np.nan, coef)
-
-
-def _mark_strengths(ax: Axes, marks: Mapping[str, float] | None) -> None:
-    for i, (label, strength) in enumerate((marks or {}).items()):
-        style = _DASHES[(i + 1) % len(_DASHES)]
-        ax.axvline(float(strength), color="0.2", linestyle=style, linewidth=1.0, label=label)
 
 
 def path(
@@ -118,8 +117,7 @@ def path(
             strengths, _entered(coefs[:, j]), color=_colour(i), linewidth=1.5, label=name, zorder=2
         )
     ax.axhline(0.0, color="0.4", linewidth=0.8, zorder=1)
-    _mark_strengths(ax, marks)
-    _strength_axis(ax, strengths)
+    _strength_axis(ax, strengths, marks)
     ax.set_ylabel("coefficient")
     ax.set_title("Regularisation path")
     _tidy(ax)
@@ -178,8 +176,7 @@ def cross_validation(
         band = {"color": "C0", "alpha": 0.2, "linewidth": 0, "label": "± standard error"}
         ax.fill_between(strengths, mean - spread, mean + spread, **band)
     ax.plot(strengths, mean, color="C0", linewidth=1.8, label=f"mean of {len(errors)} folds")
-    _mark_strengths(ax, marks)
-    _strength_axis(ax, strengths)
+    _strength_axis(ax, strengths, marks)
     ax.set_ylabel(ylabel)
     ax.set_title("Cross-validation")
     _tidy(ax)

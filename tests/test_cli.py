@@ -329,4 +329,4 @@ def test_main_job_on_real_data(tmp_path):
     report = json.loads((out / "report.json").read_text())
     assert report["relative_duality_gap"] <= 1e-12
     assert report["nested_accuracy"]["correct"] > report["nested_accuracy"]["baseline"]
-    assert len(report["choices"]) == 2
+    assert len(report["choices"]) == 3

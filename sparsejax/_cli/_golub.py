@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 import sparsejax as sj
+from sparsejax import datasets
 
 from ._command import Command
 from ._folder import output_folder
@@ -22,7 +23,7 @@ from ._study import Settings, run_study
 from ._tables import Table
 
 # Drawn beside the default solver in convergence.png.
-_RIVALS = {"FISTA": sj.solvers.FISTA()}
+_RIVALS = {"VarPro": sj.solvers.VarPro(), "FISTA": sj.solvers.FISTA()}
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, console: Console) -> None:
-    data = sj.datasets.load_golub()
+    data = datasets.load_golub()
     table = Table(data.X, data.y, data.feature_names or (), "class")
     with output_folder(args.out) as folder:
         console.print(

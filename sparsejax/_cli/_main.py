@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import jax
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from . import _fit, _golub
 from ._command import Command
@@ -77,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(_with_default(sys.argv[1:] if argv is None else argv))
     try:
         # A command owns its process, so it chooses the precision; importing the library never does.
-        with jax.enable_x64(not args.float32):
+        # The solver's factorisations are small: BLAS threads would wait for one another.
+        with jax.enable_x64(not args.float32), threadpool_limits(1, "blas"):
             args.command.run(args, Console())
     except (UserError, SolveError) as error:
         print(f"sparsejax: error: {error}", file=sys.stderr)

@@ -107,15 +107,3 @@ def held_out_errors(
         predicted = np.asarray(path.coefs) @ X[test].T + np.asarray(path.intercepts)[:, None]
         errors.append(np.mean((predicted - y[test]) ** 2, axis=1))
     return np.stack(errors)
-
-
-def held_out_error(
-    X: np.ndarray, y: np.ndarray, fold: np.ndarray, settings: Settings, strength: float
-) -> float:
-    """Mean over the folds of the mean squared error at one strength."""
-    errors = []
-    for train, test in splits(fold, settings.folds):
-        fit = sj.solve(problem_on(X, y, train, settings, strength), tol=settings.path_tol)
-        predicted = X[test] @ np.asarray(fit.coef) + float(fit.intercept)
-        errors.append(np.mean((predicted - y[test]) ** 2))
-    return float(np.mean(errors))

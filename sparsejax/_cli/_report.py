@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-import sparsejax as sj
+from sparsejax import plotting
 
 from ._study import Study
 
@@ -144,14 +144,17 @@ def _write_figures(study: Study, folder: Path) -> None:
     marks = {choice.label: choice.strength for choice in study.choices}
     marks = marks or {"chosen": study.strength}
     with _figure(folder / "path.png") as ax:
-        sj.plotting.path(study.path, feature_names=study.table.names, marks=marks, ax=ax)
+        plotting.path(study.path, feature_names=study.table.names, marks=marks, ax=ax)
         ax.set_ylabel("coefficient (standardised)" if study.settings.standardise else "coefficient")
     if study.errors is not None:
         with _figure(folder / "cross_validation.png") as ax:
-            sj.plotting.cross_validation(study.path.strengths, study.errors, marks=marks, ax=ax)
+            if study.visited is not None:
+                label = "visited by tuning"
+                ax.plot(*study.visited, "o", color="C1", markersize=4, label=label, zorder=3)
+            plotting.cross_validation(study.path.strengths, study.errors, marks=marks, ax=ax)
     with _figure(folder / "convergence.png") as ax:
         tol = study.settings.tol
-        sj.plotting.convergence(study.traces, tol=tol, xlabel="seconds, compiled", ax=ax)
+        plotting.convergence(study.traces, tol=tol, xlabel="seconds, compiled", ax=ax)
 
 
 @contextmanager

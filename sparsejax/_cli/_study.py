@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -16,17 +15,18 @@ from ._errors import SolveError, UserError
 from ._folds import stratified_folds
 from ._numerics import (
     Settings,
-    held_out_error,
     held_out_errors,
     path_on,
     problem_on,
     scaled,
+    splits,
     strength_grid,
 )
 from ._tables import Table
 
-_TRACE_SECONDS = 10.0  # of one solver's trace; slow solvers show what they reached by then
-_TUNING_STEPS = 30
+_TRACE_SECONDS = 10.0  # of one solver's trace; slow solvers show what they reached in it
+_BRIEF = 0.1  # seconds; shorter runs are repeated, for other processes disturb them
+_STEPS = 20  # of tuning
 
 
 class Timing(NamedTuple):
@@ -48,7 +48,11 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that is reported; coefficients in original and in standardised units."""
+    """Everything that is reported.
+
+    `coef` is in the table's units, `scaled_coef` in those of the standardised features; `visited`
+    are the strengths that tuning went through, and their held-out errors.
+    """
 
     table: Table
     settings: Settings
@@ -57,6 +61,7 @@ class Study:
     path: Any
     errors: np.ndarray | None
     choices: tuple[Choice, ...]
+    visited: tuple[np.ndarray, np.ndarray] | None
     fit: sj.Solution
     coef: np.ndarray
     scaled_coef: np.ndarray
@@ -117,9 +122,9 @@ def run_study(table: Table, settings: Settings, rivals: dict[str, Any] | None = 
         raise UserError("every feature is constant or unrelated to the target; nothing to select.")
     label = f"path of {strengths.size} strengths"
     path = clock(label, lambda: path_on(problem, strengths, settings))
-    errors, choices, strength = None, (), settings.alpha
+    errors, choices, visited, strength = None, (), None, settings.alpha
     if strength is None:
-        errors, choices = _choose(clock, design.X, table.y, path, settings)
+        errors, choices, visited = _choose(clock, design.X, table.y, path, settings)
         strength = min(choices, key=lambda choice: choice.error).strength
     problem = problem_on(design.X, table.y, everyone, settings, strength)
     fit = clock("certified fit", lambda: sj.solve(problem, tol=settings.tol, throw=False))
@@ -134,6 +139,7 @@ def run_study(table: Table, settings: Settings, rivals: dict[str, Any] | None = 
         path=path,
         errors=errors,
         choices=choices,
+        visited=visited,
         fit=fit,
         coef=coef,
         scaled_coef=scaled_coef,
@@ -145,7 +151,7 @@ def run_study(table: Table, settings: Settings, rivals: dict[str, Any] | None = 
 
 def _choose(
     clock: _Clock, X: np.ndarray, y: np.ndarray, path: Any, settings: Settings
-) -> tuple[np.ndarray, tuple[Choice, ...]]:
+) -> tuple[np.ndarray, tuple[Choice, ...], Any]:
     """Cross-validate on the path's grid, then descend from its best strength between the points."""
     strengths = np.asarray(path.strengths)
     fold = stratified_folds(y, settings.folds)
@@ -153,28 +159,32 @@ def _choose(
         f"{settings.folds}-fold cross-validation",
         lambda: held_out_errors(X, y, fold, settings, strengths),
     )
-    best = int(np.argmin(errors.mean(axis=0)))
+    means = errors.mean(axis=0)
+    best = int(np.argmin(means))
+    deviation = errors[:, best].std(ddof=1) / np.sqrt(settings.folds)
+    sparse = int(np.flatnonzero(means <= means[best] + deviation)[0])
+
+    def on_grid(label: str, i: int) -> Choice:
+        size = int(np.count_nonzero(path.coefs[i]))
+        return Choice(label, float(strengths[i]), float(means[i]), size)
+
     start = problem_on(X, y, fold >= 0, settings, strengths[best])
-    tuned = clock("tuning by hypergradient", lambda: _tune(start, settings))
-    strength = float(tuned.problem.penalty.strength)
-    return errors, (
-        Choice(
-            "hypergradient",
-            strength,
-            held_out_error(X, y, fold, settings, strength),
-            int(np.count_nonzero(tuned.solution.coef)),
-        ),
-        Choice(
-            "cross-validation",
-            float(strengths[best]),
-            float(errors.mean(axis=0)[best]),
-            int(np.count_nonzero(path.coefs[best])),
-        ),
+    train, test = map(np.stack, zip(*splits(fold, settings.folds), strict=True))
+    criterion = sj.bilevel.Folds(train.astype(X.dtype), test.astype(X.dtype))
+    tol = settings.path_tol
+    tuned = clock(
+        "tuning by hypergradient", lambda: sj.bilevel.tune(start, criterion, _STEPS, tol=tol)
     )
-
-
-def _tune(start: sj.Problem, settings: Settings) -> Any:
-    return sj.bilevel.tune(start, sj.bilevel.KFold(settings.folds), steps=_TUNING_STEPS)
+    # The criterion is the loss, which is half the squared error.
+    visited = np.asarray(tuned.history.parameters), 2 * np.asarray(tuned.history.values)
+    by_gradient = Choice(
+        "hypergradient",
+        float(tuned.problem.penalty.strength),
+        float(visited[1].min()),
+        int(np.count_nonzero(tuned.solution.coef)),
+    )
+    grid_choices = on_grid("cross-validation", best), on_grid("one standard error", sparse)
+    return errors, (by_gradient, *grid_choices), visited
 
 
 def _require_success(fit: sj.Solution) -> None:
@@ -200,8 +210,10 @@ def _trace(problem: sj.Problem, tol: float, solver: Any) -> tuple[list[float], l
     jax.block_until_ready(solve(1.0).coef)  # compiles
     started = time.perf_counter()
     for target in 10.0 ** np.arange(-1, np.log10(tol) - 0.5, -1):
-        runs = [_timed(partial(solve, target)) for _ in range(3)]
-        elapsed, solution = min(runs, key=itemgetter(0))
+        elapsed, solution = _timed(partial(solve, target))
+        if elapsed < _BRIEF:
+            again = [_timed(partial(solve, target))[0] for _ in range(3)]
+            elapsed = min(elapsed, *again)
         times.append(elapsed)
         gaps.append(float(solution.gap))
         converged = bool(solution.result == sj.RESULTS.successful)
