@@ -41,9 +41,7 @@ def free(penalty, p):
         low, high = np.broadcast_to(penalty.lower, p), np.broadcast_to(penalty.upper, p)
         return np.isinf(low) & np.isinf(high)
     if isinstance(penalty, L1):
-        return (
-            np.zeros(p, bool) if penalty.nonnegative else np.broadcast_to(slopes(penalty) == 0, p)
-        )
+        return np.broadcast_to((slopes(penalty) == 0) & (not penalty.nonnegative), p)
     return np.full(p, float(penalty.strength) == 0)
 
 

@@ -123,7 +123,10 @@ def test_hessian(k, functional, arguments):
 def test_second_derivative_of_the_lasso_in_its_strength_vanishes(data):
     """The path is piecewise linear."""
     X, y, v = data
-    f = lambda s: _solve(sj.Problem(X, y, penalty=penalties.L1(s))).coef @ v  # noqa: E731
+
+    def f(s):
+        return _solve(sj.Problem(X, y, penalty=penalties.L1(s))).coef @ v
+
     slope, bend = jax.grad(f)(0.1), jax.hessian(f)(0.1)
     assert abs(slope) > 1e-2
     assert abs(bend) < 1e-9
@@ -186,12 +189,10 @@ def test_correlated_hypergradient():
 
 def test_ridge_against_its_closed_form(data):
     X, y, v = data
-    f = lambda s: (
-        _solve(  # noqa: E731
-            sj.Problem(X, y, penalty=penalties.ElasticNet(s, 0.0))
-        ).coef
-        @ v
-    )
+
+    def f(s):
+        return _solve(sj.Problem(X, y, penalty=penalties.ElasticNet(s, 0.0))).coef @ v
+
     system = X.T @ X / N + 0.3 * np.eye(P)
     expected = -v @ np.linalg.solve(system, np.linalg.solve(system, X.T @ y / N))
     np.testing.assert_allclose(jax.grad(f)(0.3), expected, rtol=1e-6)
@@ -231,12 +232,10 @@ def test_box_bounds(data):
 
 def test_nonnegative_lasso(data):
     X, y, v = data
-    f = lambda s: (
-        _solve(  # noqa: E731
-            sj.Problem(X, y, penalty=penalties.L1(s, nonnegative=True))
-        ).coef
-        @ v
-    )
+
+    def f(s):
+        return _solve(sj.Problem(X, y, penalty=penalties.L1(s, nonnegative=True))).coef @ v
+
     np.testing.assert_allclose(jax.grad(f)(0.1), _directional(f, (0.1,), 0, 1.0), rtol=1e-5)
 
 
@@ -277,10 +276,16 @@ def test_objective_obeys_the_envelope_theorem(data):
 
 def test_vmap_of_grad_and_grad_of_vmap(functional, arguments):
     strengths = jnp.array([0.05, 0.1, 0.3])
-    f = lambda s: functional(s, *arguments[1:])  # noqa: E731
+
+    def f(s):
+        return functional(s, *arguments[1:])
+
     each = [jax.grad(f)(s) for s in strengths]
     np.testing.assert_allclose(jax.vmap(jax.grad(f))(strengths), each, rtol=1e-9)
-    total = lambda s: jnp.sum(jax.vmap(f)(s))  # noqa: E731
+
+    def total(s):
+        return jnp.sum(jax.vmap(f)(s))
+
     np.testing.assert_allclose(jax.grad(total)(strengths), each, rtol=1e-9)
 
 
@@ -293,11 +298,11 @@ def test_sparse_entries_equal_dense_entries(data):
         return _solve(sj.Problem(X, y, penalty=penalties.L1(0.05), fit_intercept=True)).coef @ v
 
     matrix = jsparse.BCOO.fromdense(jnp.asarray(X))
-    gradient = jax.grad(
-        lambda entries: f(
-            jsparse.BCOO((entries, matrix.indices), shape=X.shape, unique_indices=True)
-        )
-    )(matrix.data)
+
+    def of_entries(entries):
+        return f(jsparse.BCOO((entries, matrix.indices), shape=X.shape, unique_indices=True))
+
+    gradient = jax.grad(of_entries)(matrix.data)
     dense = jax.grad(f)(jnp.asarray(X))
     rows, cols = np.asarray(matrix.indices).T
     np.testing.assert_allclose(gradient, dense[rows, cols], atol=1e-9)
@@ -342,16 +347,20 @@ def test_null_support_has_zero_derivative(data):
     X, y, v = data
     problem = sj.Problem(X, y, penalty=penalties.L1(1.0))
     strength = 2 * sj.strength_max(problem)
-    f = lambda s: _solve(sj.Problem(X, y, penalty=penalties.L1(s))).coef @ v  # noqa: E731
+
+    def f(s):
+        return _solve(sj.Problem(X, y, penalty=penalties.L1(s))).coef @ v
+
     assert jax.grad(f)(strength) == 0
 
 
 def test_duplicate_columns_give_finite_derivatives(data):
-    X, y, v = data
+    X, y, _ = data
     X = np.concatenate([X, X[:, :3]], axis=1)
-    f = lambda s: jnp.sum(  # noqa: E731
-        X @ _solve(sj.Problem(X, y, penalty=penalties.L1(s))).coef
-    )
+
+    def f(s):
+        return jnp.sum(X @ _solve(sj.Problem(X, y, penalty=penalties.L1(s))).coef)
+
     # The coefficients of twins are ambiguous, their predictions are not.
     np.testing.assert_allclose(jax.grad(f)(0.1), _directional(f, (0.1,), 0, 1.0), rtol=1e-5)
 
@@ -371,12 +380,12 @@ def test_columns_of_any_scale(data):
 def test_float32_derivative(data):
     X, y, v = (a.astype(np.float32) for a in data)
     with jax.enable_x64(False):
-        f = lambda s: (
-            sj.solve(  # noqa: E731
-                sj.Problem(X, y, penalty=penalties.L1(s)), tol=1e-6, throw=False
-            ).coef
-            @ v
-        )
+
+        def f(s):
+            return (
+                sj.solve(sj.Problem(X, y, penalty=penalties.L1(s)), tol=1e-6, throw=False).coef @ v
+            )
+
         gradient = jax.grad(f)(jnp.float32(0.1))
         coef = sj.solve(sj.Problem(X, y, penalty=penalties.L1(0.1)), tol=1e-6, throw=False).coef
     assert gradient.dtype == jnp.float32
@@ -400,7 +409,10 @@ def test_throw_inside_jit(data):
 def test_backward_costs_no_solve(data):
     """The reverse pass runs no solver: it holds no loop beside the linear solve's own."""
     X, y, v = data
-    f = lambda s: _solve(sj.Problem(X, y, penalty=penalties.L1(s))).coef @ v  # noqa: E731
+
+    def f(s):
+        return _solve(sj.Problem(X, y, penalty=penalties.L1(s))).coef @ v
+
     _, pullback = jax.vjp(f, jnp.array(0.1))
     program = jax.make_jaxpr(pullback)(jnp.array(1.0)).pretty_print(use_color=False)
     assert "while[" not in program.replace(" ", "")

@@ -71,11 +71,13 @@ def test_nonfinite_start(name, value):
 
 @pytest.mark.parametrize("name", ["init", "coef"])
 def test_start_of_the_wrong_length(name):
+    bad = np.zeros(P + 1)
+    call = {
+        "init": lambda: sj.solve(_problem(), init=bad),
+        "coef": lambda: sj.objective(_problem(), bad),
+    }[name]
     with pytest.raises(ValueError, match=rf"`{name}` must have shape \(3,\)"):
-        if name == "init":
-            sj.solve(_problem(), init=np.zeros(P + 1))
-        else:
-            sj.objective(_problem(), np.zeros(P + 1))
+        call()
 
 
 @pytest.mark.parametrize(

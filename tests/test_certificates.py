@@ -61,7 +61,7 @@ def test_gap_equals_the_formula(name, seed, weighted):
 
 @every_penalty
 def test_gap_and_kkt_vanish_at_the_solution_and_nowhere_else(name, rng):
-    X, y, problem = _problem(name, 3)
+    _, _, problem = _problem(name, 3)
     best = sj.solve(problem, sj.solvers.FISTA(), tol=1e-13)
     np.testing.assert_allclose(sj.duality_gap(problem, best.coef), best.gap, rtol=1e-3, atol=1e-15)
     np.testing.assert_allclose(sj.kkt_violation(problem, best.coef), best.kkt, atol=1e-12)

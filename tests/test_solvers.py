@@ -8,11 +8,11 @@ import reference
 import scipy.optimize
 import scipy.sparse
 from hypothesis import given, settings, strategies as st
-from registry import PENALTIES, SOLVER_PENALTIES, SOLVERS, skip_unless_supported
+from registry import PENALTIES, SOLVER_PENALTIES, SOLVERS, refusal, skip_unless_supported
 from sklearn import linear_model
 
 import sparsejax as sj
-from sparsejax import losses, penalties
+from sparsejax import losses, penalties, solvers
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -362,24 +362,22 @@ def test_lasso_equals_the_peers(peer):
         assert solution.objective <= theirs + 1e-12
 
 
-def test_unsupported_pairs_name_what_supports_them():
+@pytest.mark.parametrize("name", SOLVER_PENALTIES)
+def test_unsupported_pairs_name_what_supports_them(name):
     X, y = _data(20)
-    for name in SOLVER_PENALTIES:
-        problem = sj.Problem(X, y, penalty=PENALTIES[name](1.0, P))
-        taken = [solver() for solver in SOLVERS.values()]
-        taken = [type(solver).__name__ for solver in taken if _accepts(solver, problem)]
-        assert {"WorkingSet", "FISTA"} <= set(taken)
-
-
-def _accepts(solver, problem):
-    try:
-        solver.check(problem)
-    except TypeError as error:
-        assert type(problem.penalty).__name__ in str(error)
+    problem = sj.Problem(X, y, penalty=PENALTIES[name](1.0, P))
+    reasons = {key: refusal(make(), problem) for key, make in SOLVERS.items()}
+    for key, reason in reasons.items():
+        if reason is None:
+            continue
+        assert type(problem.penalty).__name__ in reason
+        named = [other for other in ("WorkingSet", "FISTA", "CoordinateDescent") if other in reason]
+        assert named
+        assert all(sj.solve(problem, getattr(solvers, other)()).gap <= 1e-8 for other in named)
         with pytest.raises(TypeError, match=type(problem.penalty).__name__):
-            sj.solve(problem, solver)
-        return False
-    return True
+            sj.solve(problem, SOLVERS[key]())
+    assert reasons["working-set"] is None
+    assert reasons["fista"] is None
 
 
 def test_auto_says_what_it_picked():
