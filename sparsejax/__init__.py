@@ -3,7 +3,13 @@
 import importlib
 from typing import Any
 
-from . import bilevel as bilevel, designs as designs, losses as losses, penalties as penalties, solvers as solvers
+from . import (
+    bilevel as bilevel,
+    designs as designs,
+    losses as losses,
+    penalties as penalties,
+    solvers as solvers,
+)
 from ._adjoint import AbstractAdjoint as AbstractAdjoint, Implicit as Implicit
 from ._path import Path as Path, path as path
 from ._problem import Problem as Problem

@@ -154,9 +154,7 @@ def _hessian(
     return hessian + jnp.diag(jnp.where(inside, diagonal, 1.0))
 
 
-def _solve_hessian(
-    hessian: Float[Array, "k k"], rhs: Float[Array, " k"]
-) -> Float[Array, " k"]:
+def _solve_hessian(hessian: Float[Array, "k k"], rhs: Float[Array, " k"]) -> Float[Array, " k"]:
     """H⁻¹ rhs in units of unit diagonal, with a ridge at rounding and one refinement step.
 
     JAX's own Cholesky instead of lineax, whose check for NaN is a call back to the host.

@@ -1,5 +1,6 @@
 """Conversions shared by the public constructors."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,21 +8,27 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def as_inexact(x: Any) -> jax.Array:
-    """A floating-point JAX array; text and objects raise ``TypeError`` with a readable message."""
-    if isinstance(x, str) or (isinstance(x, np.ndarray) and x.dtype.kind in "OUS"):
-        raise TypeError(f"expected numbers, got {type(x).__name__} of text or objects.")
-    array = jnp.asarray(x)
+def as_inexact(x: Any, name: str) -> jax.Array:
+    """A floating-point JAX array; anything else raises an error that names the argument."""
+    try:
+        array = jnp.asarray(np.asarray(x) if isinstance(x, list | tuple) else x)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{name}` must be numbers in a regular array: {error}") from None
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError("complex numbers are not supported here.")
+        raise TypeError(f"`{name}` must be real; got complex numbers.")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         array = array.astype(jnp.result_type(float))
     return array
 
 
-def optional_inexact(x: Any) -> jax.Array | None:
-    """As ``as_inexact``, but None stays None."""
-    return None if x is None else as_inexact(x)
+def inexact(name: str) -> Callable[[Any], jax.Array]:
+    """A field converter to floating-point arrays."""
+    return lambda x: as_inexact(x, name)
+
+
+def optional_inexact(name: str) -> Callable[[Any], jax.Array | None]:
+    """A field converter that leaves None alone."""
+    return lambda x: None if x is None else as_inexact(x, name)
 
 
 def cast_floats(tree: Any, dtype: Any) -> Any:

@@ -50,7 +50,8 @@ def check_finite(name: str, x: Array, transposed: bool = False) -> None:
     """Raise where a known array holds NaN or infinity, and say where the first one is."""
     if not is_concrete(x) or bool(_all_finite(x)):
         return
-    first = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(x.T if transposed else x)))[0])
+    values = np.asarray(x.T if transposed else x)
+    first = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
     raise ValueError(f"`{name}` contains NaN or infinity (first at index {first}); remove it.")
 
 

@@ -102,7 +102,7 @@ def _strengths(
     problem: Problem, num: int, ratio: float, strengths: Float[Array, " k"] | None
 ) -> Float[Array, " k"]:
     if strengths is not None:
-        strengths = as_inexact(np.asarray(strengths) if isinstance(strengths, list) else strengths)
+        strengths = as_inexact(strengths, "strengths")
         check_nonnegative("strengths", strengths, ndim=1, finite=True)
         if strengths.shape[0] == 0:
             raise ValueError("`strengths` must not be empty.")

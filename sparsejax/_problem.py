@@ -83,10 +83,7 @@ class Problem(eqx.Module):
 
 
 def _as_targets(y: Any, X: AbstractDesign) -> Float[Array, " n"]:
-    try:
-        y = as_inexact(y).astype(X.dtype)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"`y`: {error}") from None
+    y = as_inexact(y, "y").astype(X.dtype)
     if y.ndim != 1:
         raise ValueError(f"`y` must be a vector of {X.shape[0]} targets; got shape {y.shape}.")
     if y.shape[0] != X.shape[0]:

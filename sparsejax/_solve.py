@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ._adjoint import AbstractAdjoint, Implicit
@@ -39,7 +40,7 @@ def solve(
         ``solvers.Auto()`` by default.
     tol
         Largest duality gap, relative to the objective at zero, that counts as converged. Never
-        taken below eight units of rounding of the dtype (1e-6 in float32).
+        taken below the resolution of the dtype (1e-6 in float32, 1e-15 in float64).
     max_steps
         Steps of the solver at most; each solver has its own default.
     init
@@ -96,6 +97,7 @@ def objective(
     >>> float(sj.objective(problem, np.zeros(2)))
     0.5
     """
+    problem = checked_problem(problem)
     coef = checked_init(coef, problem, name="coef")
     return _objective(problem, coef, jnp.asarray(intercept, problem.X.dtype))
 
@@ -113,6 +115,7 @@ def duality_gap(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
     >>> float(sj.duality_gap(problem, np.full(2, 0.5)))
     0.0
     """
+    problem = checked_problem(problem)
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[0]
 
 
@@ -126,6 +129,7 @@ def kkt_violation(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""
     >>> float(sj.kkt_violation(problem, np.zeros(2)))
     1.0
     """
+    problem = checked_problem(problem)
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[1]
 
 
@@ -170,19 +174,24 @@ def checked_solver(solver: Any, problem: Problem) -> AbstractSolver:
 
 def checked_tol(tol: Any, dtype: Any) -> Float[Array, ""]:
     """A positive tolerance that the dtype can reach."""
-    tol = as_inexact(tol)
+    tol = as_inexact(tol, "tol")
     if tol.ndim:
         raise ValueError(f"`tol` must be a scalar; got an array of shape {tol.shape}.")
     if is_concrete(tol) and not float(tol) >= 0:
         raise ValueError(f"`tol` must be nonnegative and not NaN; got {float(tol):g}.")
-    return jnp.maximum(tol, 8 * jnp.finfo(dtype).eps).astype(dtype)
+    return jnp.maximum(tol, jnp.finfo(dtype).resolution).astype(dtype)
 
 
 def checked_max_steps(max_steps: Any, solver: AbstractSolver) -> Array:
     """The number of steps as an array, so that another one compiles nothing."""
     if max_steps is None:
         return jnp.asarray(solver.default_max_steps)
-    if isinstance(max_steps, int) and max_steps < 0:
+    integer = isinstance(max_steps, int | np.integer) or (
+        isinstance(max_steps, jax.Array) and jnp.issubdtype(max_steps.dtype, jnp.integer)
+    )
+    if not integer:
+        raise TypeError(f"`max_steps` must be an integer; got {max_steps!r}.")
+    if isinstance(max_steps, int | np.integer) and max_steps < 0:
         raise ValueError(f"`max_steps` must be nonnegative; got {max_steps}.")
     return jnp.asarray(max_steps)
 
@@ -191,7 +200,7 @@ def checked_init(init: Any, problem: Problem, name: str = "init") -> Float[Array
     """Coefficients of the right shape and dtype."""
     if init is None:
         return jnp.zeros(problem.X.shape[1], problem.X.dtype)
-    init = as_inexact(init).astype(problem.X.dtype)
+    init = as_inexact(init, name).astype(problem.X.dtype)
     check_length(name, init, problem.X.shape[1])
     check_finite(name, init)
     return init

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._arrays import as_inexact
+from .._arrays import inexact
 from .._problem import Problem
 from .._solve import solve
 from ..designs import AbstractDesign, as_design
@@ -45,7 +45,7 @@ class Holdout(AbstractCriterion):
     """
 
     X: AbstractDesign = eqx.field(converter=as_design)
-    y: Float[Array, " m"] = eqx.field(converter=as_inexact)
+    y: Float[Array, " m"] = eqx.field(converter=inexact("y"))
 
     def __check_init__(self) -> None:
         if self.y.shape != self.X.shape[:1]:
@@ -83,8 +83,8 @@ class Folds(AbstractCriterion):
     (1, 3)
     """
 
-    train: Float[Array, "k n"] = eqx.field(converter=as_inexact)
-    test: Float[Array, "k n"] = eqx.field(converter=as_inexact)
+    train: Float[Array, "k n"] = eqx.field(converter=inexact("train"))
+    test: Float[Array, "k n"] = eqx.field(converter=inexact("test"))
 
     def __check_init__(self) -> None:
         if self.train.ndim != 2 or self.train.shape != self.test.shape:
@@ -107,9 +107,7 @@ class Folds(AbstractCriterion):
 
         def fold(args: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             train, test, init = args
-            trained = eqx.tree_at(
-                lambda p: p.loss, problem, problem.loss.reweighted(train)
-            )
+            trained = eqx.tree_at(lambda p: p.loss, problem, problem.loss.reweighted(train))
             solution = solve(trained, init=init, tol=tol, throw=False)
             predictions = problem.predict(solution.coef, solution.intercept)
             error = problem.loss.reweighted(test).value(predictions, problem.y)

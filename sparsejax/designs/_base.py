@@ -35,6 +35,10 @@ class AbstractDesign(eqx.Module):
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         """X[:, indices]ᵀ, dense, one feature a row."""
 
+    def all_columns(self) -> Float[Array, "p n"]:
+        """Xᵀ, dense."""
+        return self.columns(jnp.arange(self.shape[1]))
+
     @abc.abstractmethod
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         """Σ_i row_weights_i X_ij² for every column j."""

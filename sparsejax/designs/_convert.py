@@ -54,11 +54,11 @@ def _wrap(X: Any) -> AbstractDesign:
         X = X.to_bcoo()
     if isinstance(X, jsparse.BCOO):
         return from_bcoo(cast_floats(X, jnp.result_type(X.dtype, jnp.float32)))
-    try:
-        # Transposed before JAX copies it: NumPy's strides make that free.
-        array = as_inexact(X.T if isinstance(X, np.ndarray | jax.Array) else np.asarray(X).T)
-    except TypeError as error:
-        raise TypeError(f"`X`: {error}") from None
+    if not isinstance(X, np.ndarray | jax.Array):
+        X = as_inexact(X, "X")
+    # Transposed before JAX copies it: NumPy's strides make that free.
+    array = as_inexact(X.T, "X")
     if array.ndim != 2:
-        raise ValueError(f"`X` must be a matrix (samples, features); got shape {array.shape[::-1]}.")
+        shape = array.shape[::-1]
+        raise ValueError(f"`X` must be a matrix (samples, features); got shape {shape}.")
     return Dense(array)

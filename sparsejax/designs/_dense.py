@@ -41,5 +41,8 @@ class Dense(AbstractDesign):
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         return self.features.at[indices].get(mode="fill", fill_value=0.0)
 
+    def all_columns(self) -> Float[Array, "p n"]:
+        return self.features
+
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         return self.features**2 @ row_weights

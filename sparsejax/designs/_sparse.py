@@ -47,7 +47,8 @@ class Sparse(AbstractDesign):
         n, p = self._shape
         k = indices.shape[0]
         # Slot of each feature in the block; k, which the scatter drops, for those not wanted.
-        slots = jnp.full(p, k, jnp.int32).at[indices].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
+        order = jnp.arange(k, dtype=jnp.int32)
+        slots = jnp.full(p, k, jnp.int32).at[indices].set(order, mode="drop")
         block = jnp.zeros((k, n), self.dtype)
         return block.at[slots[self.cols], self.rows].add(self.data, mode="drop")
 

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..losses import Squared
 from ._base import AbstractDesign
 from ._convert import as_design
 
@@ -89,8 +90,10 @@ def standardise(
     """
     base = as_design(X)
     n = base.shape[0]
-    weights = jnp.ones(n, base.dtype) if sample_weight is None else jnp.asarray(sample_weight)
-    weights = (weights / jnp.sum(weights)).astype(base.dtype)
+    loss = Squared(sample_weight)
+    samples = jnp.zeros(n, base.dtype)
+    loss.check(samples)
+    weights = loss.row_weights(samples).astype(base.dtype)
     mean = base.rmatvec(weights)
     variance = Standardised(base, mean).square_norms(weights)
     # A constant column is known by a variance that is nothing but rounding.

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._arrays import optional_inexact
 from .._checks import check_length, check_nonnegative, is_concrete, is_nonnegative
-from ._base import AbstractQuadraticLoss
+from ._base import AbstractQuadraticLoss, self_product
 
 
 class Squared(AbstractQuadraticLoss):
@@ -30,7 +30,7 @@ class Squared(AbstractQuadraticLoss):
     """
 
     sample_weight: Float[Array, " n"] | None = eqx.field(
-        default=None, converter=optional_inexact
+        default=None, converter=optional_inexact("sample_weight")
     )
 
     def __check_init__(self) -> None:
@@ -58,6 +58,11 @@ class Squared(AbstractQuadraticLoss):
         if self.sample_weight is None:
             return jnp.full_like(y, 1 / y.shape[0])
         return self.sample_weight / jnp.sum(self.sample_weight)
+
+    def gram(self, columns: Float[Array, "k n"], y: Float[Array, " n"]) -> Float[Array, "k k"]:
+        if self.sample_weight is None:
+            return self_product(columns) / y.shape[0]  # without a scaled copy of the columns
+        return super().gram(columns, y)
 
     def value(self, z: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, ""]:
         return jnp.sum(self.row_weights(y) * (y - z) ** 2) / 2

@@ -59,9 +59,7 @@ class AbstractSeparablePenalty(AbstractPenalty):
         """The penalty of the coordinates ``indices`` alone."""
 
     @abc.abstractmethod
-    def saturation(
-        self, w: Float[Array, " p"], c: Float[Array, " p"]
-    ) -> Float[Array, " p"]:
+    def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
         """How near each coordinate at rest is to moving, for c = −gradient: above 1 it must."""
 
     @abc.abstractmethod
@@ -121,7 +119,5 @@ class AbstractVariationalPenalty(AbstractSeparablePenalty):
     """Σ_j slopes_j|w_j| + ridge_j w_j²/2: the form VarPro reparametrises by w = u⊙v."""
 
     @abc.abstractmethod
-    def slopes_and_ridge(
-        self, num_features: int
-    ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+    def slopes_and_ridge(self, num_features: int) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
         """The two coefficient vectors; ``TypeError`` where a sign constraint forbids the form."""

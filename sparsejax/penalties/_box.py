@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._arrays import as_inexact
+from .._arrays import inexact
 from .._checks import check_length, is_concrete
 from ._base import AbstractSeparablePenalty
 
@@ -32,8 +32,8 @@ class Box(AbstractSeparablePenalty):
     [1.0, 0.5]
     """
 
-    lower: Float[Array, "..."] = eqx.field(converter=as_inexact)
-    upper: Float[Array, "..."] = eqx.field(converter=as_inexact)
+    lower: Float[Array, "..."] = eqx.field(converter=inexact("lower"))
+    upper: Float[Array, "..."] = eqx.field(converter=inexact("upper"))
 
     def __check_init__(self) -> None:
         for name in ("lower", "upper"):
@@ -71,9 +71,7 @@ class Box(AbstractSeparablePenalty):
     def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
         return (w > self.lower) & (w < self.upper)
 
-    def saturation(
-        self, w: Float[Array, " p"], c: Float[Array, " p"]
-    ) -> Float[Array, " p"]:
+    def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
         return jnp.where(self.subdiff_distance(w, -c) > 0, 1 + jnp.abs(c), 0.0)
 
     def is_free(self) -> Bool[Array, ""] | Bool[Array, " p"]:

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._arrays import as_inexact
+from .._arrays import inexact
 from .._checks import check_interval, check_nonnegative, is_nonnegative
 from ._base import AbstractStrengthPenalty, AbstractVariationalPenalty
 from ._l1 import L1
@@ -41,8 +41,8 @@ class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
     Zou & Hastie (2005), in scikit-learn's parametrisation.
     """
 
-    strength: Float[Array, ""] = eqx.field(converter=as_inexact)
-    l1_ratio: Float[Array, ""] = eqx.field(converter=as_inexact)
+    strength: Float[Array, ""] = eqx.field(converter=inexact("strength"))
+    l1_ratio: Float[Array, ""] = eqx.field(converter=inexact("l1_ratio"))
     nonnegative: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self) -> None:
@@ -81,9 +81,7 @@ class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
     def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
         return self._l1.support(w)
 
-    def saturation(
-        self, w: Float[Array, " p"], c: Float[Array, " p"]
-    ) -> Float[Array, " p"]:
+    def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
         return self._l1.saturation(w, c - self._ridge * w)
 
     def is_free(self) -> Bool[Array, ""]:
@@ -114,10 +112,9 @@ class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
         return self
 
     def strength_max(self, c: Float[Array, " p"]) -> Float[Array, ""]:
-        return self._l1.strength_max(c) / self.l1_ratio
+        pull = self._l1.strength_max(c)
+        return jnp.where(pull == 0, 0.0, pull / self.l1_ratio)
 
-    def slopes_and_ridge(
-        self, num_features: int
-    ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+    def slopes_and_ridge(self, num_features: int) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
         slopes, _ = self._l1.slopes_and_ridge(num_features)
         return slopes, jnp.full_like(slopes, self._ridge)

@@ -6,8 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._arrays import inexact, optional_inexact
 from .._checks import check_length, check_nonnegative, is_nonnegative
-from .._arrays import as_inexact, optional_inexact
 from ._base import AbstractStrengthPenalty, AbstractVariationalPenalty
 
 
@@ -40,9 +40,9 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
     Tibshirani (1996); the proximal operator is soft thresholding (Donoho, 1995).
     """
 
-    strength: Float[Array, ""] = eqx.field(converter=as_inexact)
+    strength: Float[Array, ""] = eqx.field(converter=inexact("strength"))
     weights: Float[Array, " p"] | None = eqx.field(
-        default=None, converter=optional_inexact
+        default=None, converter=optional_inexact("weights")
     )
     nonnegative: bool = eqx.field(default=False, static=True)
 
@@ -76,8 +76,10 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
         return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)
 
     def prox_derivative(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
-        size = v if self.nonnegative else jnp.abs(v)
-        return (size > step * self.slopes()).astype(v.dtype)
+        threshold = step * self.slopes()
+        if self.nonnegative:
+            return (v > threshold).astype(v.dtype)
+        return ((jnp.abs(v) > threshold) | (threshold == 0)).astype(v.dtype)
 
     def _pull(self, c: Float[Array, " p"]) -> Float[Array, " p"]:
         return jnp.maximum(c, 0.0) if self.nonnegative else jnp.abs(c)
@@ -96,9 +98,7 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
             return w != 0
         return (w != 0) | (self.slopes() == 0)
 
-    def saturation(
-        self, w: Float[Array, " p"], c: Float[Array, " p"]
-    ) -> Float[Array, " p"]:
+    def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
         slopes, pull = self.slopes(), self._pull(c)
         return jnp.where(pull == 0, 0.0, pull / slopes)
 
@@ -136,9 +136,7 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
             return None
         return L1(jnp.ones_like(self.strength), jnp.where(self.weights == 0, 0.0, jnp.inf))
 
-    def slopes_and_ridge(
-        self, num_features: int
-    ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+    def slopes_and_ridge(self, num_features: int) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
         if self.nonnegative:
             raise TypeError(
                 "VarPro does not support L1(nonnegative=True): use WorkingSet(), FISTA() or "

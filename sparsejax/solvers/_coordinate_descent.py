@@ -77,13 +77,12 @@ def _objective(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
 
 def _epoch(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, " p"]:
     p = coef.shape[0]
-    row_weights = problem.loss.row_weights(problem.y)
 
     def block(i: Int[Array, ""], state: tuple[Array, Array]) -> tuple[Array, Array]:
         coef, predictions = state
         index = i * _BLOCK + jnp.arange(_BLOCK)
         columns = problem.X.columns(index)
-        gram = columns @ (columns * row_weights).T
+        gram = problem.loss.gram(columns, problem.y)
         pull = -columns @ problem.loss.gradient(predictions, problem.y)
         before = coef.at[index].get(mode="fill", fill_value=0.0)
         after = _sweep(problem.penalty.restrict(index), gram, pull, before)
@@ -119,5 +118,6 @@ def _extrapolate(history: Float[Array, "m p"]) -> Float[Array, " p"]:
     products = steps @ steps.T
     size = products.shape[0]
     ridge = 1e-10 * jnp.trace(products) + jnp.finfo(products.dtype).tiny
-    weights = jnp.linalg.solve(products + ridge * jnp.eye(size), jnp.ones(size, products.dtype))
+    identity = jnp.eye(size, dtype=products.dtype)
+    weights = jnp.linalg.solve(products + ridge * identity, jnp.ones(size, products.dtype))
     return (weights / jnp.sum(weights)) @ history[1:]

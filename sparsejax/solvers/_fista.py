@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, iterate_from
+from .._certificate import Iterate, iterate_at
 from .._problem import Problem
 from ._base import AbstractSolver
 
@@ -59,7 +59,7 @@ class FISTA(AbstractSolver):
 
             state = jax.lax.fori_loop(0, self.check_every, one_step, state)
             # Fresh predictions: thousands of incremental updates would drift.
-            iterate = iterate_from(problem, state.iterate.coef, problem.X.matvec(state.iterate.coef))
+            iterate = iterate_at(problem, state.iterate.coef)
             return eqx.tree_at(lambda s: s.iterate, state, iterate)
 
         final = jax.lax.while_loop(unfinished, round_of_steps, state)
@@ -68,9 +68,7 @@ class FISTA(AbstractSolver):
 
 def _accelerated_step(problem: Problem, state: _State, step: Float[Array, ""]) -> _State:
     previous = state.iterate
-    gradient = problem.X.rmatvec(
-        problem.loss.gradient(state.lookahead_predictions, problem.y)
-    )
+    gradient = problem.X.rmatvec(problem.loss.gradient(state.lookahead_predictions, problem.y))
     coef = problem.penalty.prox(state.lookahead - step * gradient, step)
     predictions = problem.X.matvec(coef)
     uphill = jnp.vdot(state.lookahead - coef, coef - previous.coef) > 0
@@ -103,8 +101,6 @@ def lipschitz_constant(problem: Problem, num_iterations: int = 60) -> Float[Arra
         return problem.X.rmatvec(curvature * problem.X.matvec(v))
 
     start = normalised(problem.X.rmatvec(wave))
-    vector = jax.lax.fori_loop(
-        0, num_iterations, lambda _, v: normalised(multiply(v)), start
-    )
+    vector = jax.lax.fori_loop(0, num_iterations, lambda _, v: normalised(multiply(v)), start)
     largest = jnp.linalg.norm(multiply(vector))
     return 1.02 * jnp.where(largest > 0, largest, 1.0)

@@ -1,5 +1,6 @@
 """The quadratic problem on a few features that every working set comes down to."""
 
+import itertools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -14,8 +15,9 @@ class GramProblem(eqx.Module):
     """min over b of (b − b₀)ᵀG(b − b₀)/2 − cᵀ(b − b₀) + g(b/scale).
 
     G = diag(1/scale)·gram·diag(1/scale): features are measured in units in which G has a unit
-    diagonal (b = scale·w), so that columns twelve decades apart are alike. Everything is relative to the start b₀, whose pull c is exact:
-    an error in G is then multiplied by how far b moves, and repeated solves refine each other.
+    diagonal (b = scale·w), so that columns twelve decades apart are alike. Everything is relative
+    to the start b₀, whose pull c is exact: an error in G is then multiplied by how far b moves,
+    and repeated solves refine each other.
 
     Shapes are static but the number of features is not: only the leading block of width
     ``widths[choice]`` of ``gram`` holds the problem. Vectors are cheap at full length k, so just
@@ -24,7 +26,7 @@ class GramProblem(eqx.Module):
 
     gram: Float[Array, "k k"]
     pull: Float[Array, " k"]
-    start: Float[Array, " k"]
+    start_coef: Float[Array, " k"]
     scale: Float[Array, " k"]
     penalty: AbstractSeparablePenalty
     residual: Float[Array, ""]  # Σ h (y − z)² at the start: what the data term of the gap needs
@@ -32,13 +34,13 @@ class GramProblem(eqx.Module):
     choice: Int[Array, ""]
     widths: tuple[int, ...] = eqx.field(static=True)
 
-    def moved_to(self, b: Float[Array, " k"]) -> "GramProblem":
+    def moved_to(self, coef: Float[Array, " k"]) -> "GramProblem":
         """The same problem told from another start."""
-        moved = b - self.start
+        moved = self.scale * (coef - self.start_coef)
         pull = self.pull - self.matvec(moved)
         residual = jnp.maximum(self.residual - moved @ (self.pull + pull), 0.0)
         return eqx.tree_at(
-            lambda p: (p.start, p.pull, p.residual), self, (b, pull, residual)
+            lambda p: (p.start_coef, p.pull, p.residual), self, (coef, pull, residual)
         )
 
     @property
@@ -46,28 +48,33 @@ class GramProblem(eqx.Module):
         """Which entries are features, not padding."""
         return jnp.arange(self.gram.shape[0]) < jnp.array(self.widths)[self.choice]
 
+    @property
+    def start(self) -> Float[Array, " k"]:
+        """The start in the scaled units."""
+        return self.scale * self.start_coef
+
+    def prox_coef(self, v: Float[Array, " k"], step: Float[Array, ""]) -> Float[Array, " k"]:
+        """The penalty's proximal operator from scaled units to its own, where kinks are exact."""
+        return self.penalty.prox(v / self.scale, step / self.scale**2)
+
     def prox(self, v: Float[Array, " k"], step: Float[Array, ""]) -> Float[Array, " k"]:
         """The penalty's proximal operator in the scaled units."""
-        return self.scale * self.penalty.prox(v / self.scale, step / self.scale**2)
+        return self.scale * self.prox_coef(v, step)
 
     def prox_derivative(self, v: Float[Array, " k"], step: Float[Array, ""]) -> Float[Array, " k"]:
         """Its derivative, entry by entry (the same in any units)."""
         slope = self.penalty.prox_derivative(v / self.scale, step / self.scale**2)
         return jnp.where(self.inside, slope, 0.0)
 
-    def coef(self, b: Float[Array, " k"]) -> Float[Array, " k"]:
-        """b in the units of the problem, inside the penalty's domain to the last bit."""
-        return self.penalty.prox(b / self.scale, jnp.finfo(b.dtype).tiny)
-
-    def gap(self, b: Float[Array, " k"], pull: Float[Array, " k"]) -> Float[Array, ""]:
-        """Duality gap of the restricted problem at b, whose pull is ``pull``."""
-        moved = b - self.start
+    def gap(self, coef: Float[Array, " k"], pull: Float[Array, " k"]) -> Float[Array, ""]:
+        """Duality gap of the restricted problem at b = scale·coef, whose pull is ``pull``."""
+        moved = self.scale * (coef - self.start_coef)
         residual = jnp.maximum(self.residual - moved @ (self.pull + pull), 0.0)
         pull = self.penalty.without_rounding(pull, self.data_norm)
-        w, c = self.coef(b), pull * self.scale
+        c = pull * self.scale
         shrink = self.penalty.dual_scale(c)
-        scaled = (1 - shrink) ** 2 * residual / 2 + self.penalty.fenchel_gap(w, shrink * c)
-        return jnp.maximum(jnp.minimum(self.penalty.fenchel_gap(w, c), scaled), 0.0)
+        scaled = (1 - shrink) ** 2 * residual / 2 + self.penalty.fenchel_gap(coef, shrink * c)
+        return jnp.maximum(jnp.minimum(self.penalty.fenchel_gap(coef, c), scaled), 0.0)
 
     def matvec(self, x: Float[Array, " k"]) -> Float[Array, " k"]:
         """G x."""
@@ -119,7 +126,7 @@ def switch_width(
 
 def _halfway(widths: tuple[int, ...]) -> tuple[int, ...]:
     """The widths and the numbers between them: a factorisation costs the cube of its size."""
-    between = [(low + high) // 2 for low, high in zip(widths, widths[1:], strict=False)]
+    between = [(low + high) // 2 for low, high in itertools.pairwise(widths)]
     return tuple(sorted({*widths, *between}))
 
 

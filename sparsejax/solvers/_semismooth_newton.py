@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..penalties import AbstractSeparablePenalty
+from .._problem import Problem
 from ._gram import GramProblem
 
 
@@ -15,14 +15,14 @@ class AbstractGramSolver(eqx.Module):
     """Solves the problem of a working set."""
 
     @abc.abstractmethod
-    def check(self, penalty: AbstractSeparablePenalty) -> None:
+    def check(self, problem: Problem) -> None:
         """``TypeError`` naming what to use instead where the penalty does not fit."""
 
     @abc.abstractmethod
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
     ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
-        """A point of gap ≤ tol (or as near as rounding allows) and the iterations it took."""
+        """Coefficients of gap ≤ tol, or as near as rounding allows, and the iterations taken."""
 
 
 class _State(eqx.Module):
@@ -32,7 +32,7 @@ class _State(eqx.Module):
     step: Float[Array, ""]  # the proximal-point step size σ
     count: Int[Array, ""]
     idle: Int[Array, ""]  # proximal-point steps taken at the largest σ
-    best: Float[Array, " k"]
+    best: Float[Array, " k"]  # coefficients, in the units of the penalty
     gap: Float[Array, ""]
 
 
@@ -66,15 +66,15 @@ class SemismoothNewton(AbstractGramSolver):
     growth: float = eqx.field(default=10.0, static=True)
     max_iterations: int = eqx.field(default=100, static=True)
 
-    def check(self, penalty: AbstractSeparablePenalty) -> None:
-        del penalty  # every separable penalty
+    def check(self, problem: Problem) -> None:
+        del problem  # every separable penalty
 
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
     ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
         eps = jnp.finfo(problem.gram.dtype).eps
         largest = 0.01 / (eps * problem.gram.shape[0])
-        first = jnp.minimum(jnp.asarray(self.first_step, problem.gram.dtype), largest)
+        first = jnp.asarray(min(self.first_step, largest), problem.gram.dtype)
         state = _State(
             problem.start,
             problem.start,
@@ -82,8 +82,8 @@ class SemismoothNewton(AbstractGramSolver):
             first,
             jnp.array(0),
             jnp.array(0),
-            problem.start,
-            problem.gap(problem.start, problem.pull),
+            problem.start_coef,
+            problem.gap(problem.start_coef, problem.pull),
         )
 
         def unfinished(state: _State) -> Bool[Array, ""]:
@@ -97,15 +97,18 @@ class SemismoothNewton(AbstractGramSolver):
 
     def _iterate(self, problem: GramProblem, state: _State, largest: float) -> _State:
         v = state.centre + state.step * state.pull
-        u = problem.prox(v, state.step)
+        coef = problem.prox_coef(v, state.step)
+        u = problem.scale * coef
         change = u - state.point
         curved = problem.matvec(change)
         # u solves the proximal-point step up to the residual ``curved`` in its optimality.
         moved = jnp.max(jnp.abs(u - state.centre)) / state.step
-        solved = jnp.max(jnp.abs(curved)) <= 0.1 * moved
+        rounding = 8 * jnp.finfo(u.dtype).eps * jnp.max(jnp.abs(state.pull))
+        solved = jnp.max(jnp.abs(curved)) <= jnp.maximum(0.1 * moved, rounding)
         pull = state.pull - curved
-        gap = problem.gap(u, pull)
-        better = gap < state.gap
+        gap = problem.gap(coef, pull)
+        # Not worse is better: a later point is nearer even where the gap no longer resolves it.
+        better = gap <= state.gap * (1 + 100 * jnp.finfo(u.dtype).eps)
 
         def recentre() -> tuple[Array, ...]:
             step = jnp.minimum(state.step * self.growth, largest)
@@ -123,7 +126,7 @@ class SemismoothNewton(AbstractGramSolver):
             step,
             state.count + 1,
             idle,
-            jnp.where(better, u, state.best),
+            jnp.where(better, coef, state.best),
             jnp.where(better, gap, state.gap),
         )
 

@@ -14,7 +14,7 @@ from .._certificate import Iterate, iterate_at
 from .._problem import Problem
 from ..designs import Dense
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractSeparablePenalty, AbstractVariationalPenalty
+from ..penalties import AbstractVariationalPenalty
 from ._base import AbstractSolver
 from ._gram import GramProblem
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
@@ -73,15 +73,14 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if self.inner not in ("auto", "primal", "dual", "cg"):
             raise ValueError(f"`inner` must be auto, primal, dual or cg; got {self.inner!r}.")
 
-    def check(self, problem: Problem | AbstractSeparablePenalty) -> None:
-        if isinstance(problem, Problem):
-            if not isinstance(problem.loss, AbstractQuadraticLoss):
-                name = type(problem.loss).__name__
-                raise TypeError(f"VarPro does not support {name}: {_SUPPORTED}.")
-            problem = problem.penalty
-        if not isinstance(problem, AbstractVariationalPenalty):
-            raise TypeError(f"VarPro does not support {type(problem).__name__}: {_SUPPORTED}.")
-        problem.slopes_and_ridge(1)
+    def check(self, problem: Problem) -> None:
+        if not isinstance(problem.loss, AbstractQuadraticLoss):
+            name = type(problem.loss).__name__
+            raise TypeError(f"VarPro does not support {name}: {_SUPPORTED}.")
+        if not isinstance(problem.penalty, AbstractVariationalPenalty):
+            name = type(problem.penalty).__name__
+            raise TypeError(f"VarPro does not support {name}: {_SUPPORTED}.")
+        problem.penalty.slopes_and_ridge(problem.X.shape[1])
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
@@ -94,7 +93,10 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             return iterate_at(problem, project(v).coef).gap
 
         first = _initial(start.coef, iterate_at(problem, jnp.zeros_like(start.coef)).pull)
-        v, steps = _minimise(project, gap_of, slopes, ridge, first, goal, max_steps, self.memory)
+        begun = jnp.where(start.gap <= tol, start.gap, jnp.inf)  # nothing to do for a good start
+        v, steps = _minimise(
+            project, gap_of, slopes, ridge, first, begun, goal, max_steps, self.memory
+        )
         projection = project(v)
         moved = iterate_at(problem, projection.coef)
         # A start that is already good enough is kept.
@@ -103,7 +105,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             # The KKT test: a coefficient off the support has a pull inside its slope.
             resting = jnp.abs(iterate.pull - ridge * iterate.coef) < 0.99 * slopes
             sparse = iterate_at(problem, jnp.where(resting, 0.0, iterate.coef))
-            iterate, _ = WorkingSet().run(problem, sparse, tol, jnp.array(10))
+            iterate, _ = WorkingSet().run(problem, sparse, tol, jnp.minimum(10, max_steps))
         return iterate, {"num_steps": steps}
 
     def solve_gram(
@@ -123,19 +125,18 @@ class VarPro(AbstractSolver, AbstractGramSolver):
 
         def gap_of(v: Float[Array, " k"]) -> Float[Array, ""]:
             projection = project(v)
-            return problem.gap(projection.coef, projection.pull)
+            return problem.gap(projection.coef / problem.scale, projection.pull)
 
         first = _initial(problem.start, from_zero)
         goal = jnp.maximum(tol, _FINISH * problem.residual)
         limit = jnp.array(200)
-        v, steps = _minimise(project, gap_of, slopes, ridge, first, goal, limit, self.memory)
+        begun = jnp.full_like(tol, jnp.inf)
+        v, steps = _minimise(project, gap_of, slopes, ridge, first, begun, goal, limit, self.memory)
         projection = project(v)
-        closer = problem.gap(projection.coef, projection.pull) < problem.gap(
-            problem.start, problem.pull
-        )
+        closer = gap_of(v) < problem.gap(problem.start_coef, problem.pull)
         resting = jnp.abs(projection.pull - ridge * projection.coef) < 0.99 * slopes
-        coef = jnp.where(resting, 0.0, projection.coef)
-        coef = jnp.where(closer & problem.inside, coef, problem.start)
+        coef = jnp.where(resting, 0.0, projection.coef / problem.scale)
+        coef = jnp.where(closer & problem.inside, coef, problem.start_coef)
         coef, finishing = SemismoothNewton().solve_gram(problem.moved_to(coef), tol)
         return coef, steps + finishing
 
@@ -183,11 +184,12 @@ def _minimise(
     slopes: Float[Array, " p"],
     ridge: Float[Array, " p"],
     first: Float[Array, " p"],
+    begun: Float[Array, ""],
     tol: Float[Array, ""],
     max_steps: Int[Array, ""],
     memory: int,
 ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
-    """L-BFGS on f until the gap is small, the steps are used up or v no longer moves."""
+    """L-BFGS on f, from a point of gap ``begun``, until the gap is small or v rests."""
     optimiser = optax.lbfgs(memory_size=memory)
 
     def value(v: Float[Array, " p"]) -> Float[Array, ""]:
@@ -214,8 +216,9 @@ def _minimise(
         gap = jax.lax.cond(due, lambda: gap_of(v), lambda: state.gap)
         return _State(v, optimiser_state, gap, steps, change)
 
-    infinite = jnp.full_like(tol, jnp.inf)
-    state = _State(first, optimiser.init(first), infinite, jnp.array(0), infinite)
+    moving = jnp.full_like(tol, jnp.inf)
+    begun = begun.astype(tol.dtype)
+    state = _State(first, optimiser.init(first), begun, jnp.array(0), moving)
     final = jax.lax.while_loop(unfinished, step, state)
     return final.v, final.steps
 
@@ -240,7 +243,7 @@ def _base(design: Any) -> Any:
 def _primal(
     problem: Problem, slopes: Array, ridge: Array, root_weights: Array, target: Array
 ) -> Callable[[Float[Array, " p"]], _Projection]:
-    columns = problem.X.columns(jnp.arange(problem.X.shape[1])) * root_weights
+    columns = problem.X.all_columns() * root_weights
     gram, from_zero = columns @ columns.T, columns @ target
     energy = target @ target
 
@@ -258,7 +261,7 @@ def _primal(
 def _dual(
     problem: Problem, slopes: Array, ridge: Array, root_weights: Array, target: Array
 ) -> Callable[[Float[Array, " p"]], _Projection]:
-    columns = problem.X.columns(jnp.arange(problem.X.shape[1])) * root_weights
+    columns = problem.X.all_columns() * root_weights
     identity = jnp.eye(target.shape[0], dtype=target.dtype)
 
     def project(v: Float[Array, " p"]) -> _Projection:

@@ -40,29 +40,27 @@ class WorkingSet(AbstractSolver):
     ----------
     inner
         Solves the restricted problem: ``SemismoothNewton()`` or ``VarPro()``.
-    fraction
-        The restricted problem is solved to this fraction of the current gap.
     """
 
     inner: AbstractGramSolver = SemismoothNewton()
-    fraction: float = eqx.field(default=0.1, static=True)
 
     default_max_steps: ClassVar[int] = 100
 
     def check(self, problem: Problem) -> None:
         if not isinstance(problem.loss, AbstractQuadraticLoss):
-            raise TypeError(f"WorkingSet does not support {type(problem.loss).__name__}: use FISTA.")
+            name = type(problem.loss).__name__
+            raise TypeError(f"WorkingSet does not support {name}: use FISTA.")
         if not isinstance(problem.penalty, AbstractSeparablePenalty):
             raise TypeError(
                 f"WorkingSet does not support {type(problem.penalty).__name__}: use FISTA."
             )
-        self.inner.check(problem.penalty)
+        self.inner.check(problem)
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
         zero = jnp.array(0)
-        state = _State(start, jnp.zeros((0, 0)), zero, zero, zero, start.gap, zero)
+        state = _State(start, jnp.zeros((0, 0), problem.X.dtype), zero, zero, zero, start.gap, zero)
         widths = _widths(problem)
         # Small working sets have a memory of their own: clearing that of the large ones takes
         # longer than solving a very sparse problem.
@@ -89,15 +87,16 @@ class WorkingSet(AbstractSolver):
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = (state.iterate.gap > tol) & (state.steps < max_steps)
-            fits = True if last else _wanted(problem.penalty, state.iterate) <= widths[-1]
+            fits = True if last else _wanted(problem.penalty, state.iterate)[0] <= widths[-1]
             return going & (state.stalled < _PATIENCE) & fits
 
         def loop(state: _State) -> _State:
             memory = jnp.zeros((widths[-1], widths[-1]), problem.X.dtype)
-            state = eqx.tree_at(lambda s: s.gram, state, memory)
+            # The memory is blank, so there is no width whose Gram matrix could be kept.
+            state = eqx.tree_at(lambda s: (s.gram, s.width), state, (memory, jnp.array(0)))
             step = lambda state: self._step(problem, state, tol, widths)  # noqa: E731
             state = jax.lax.while_loop(unfinished, step, state)
-            return eqx.tree_at(lambda s: s.gram, state, jnp.zeros((0, 0)))
+            return eqx.tree_at(lambda s: s.gram, state, jnp.zeros((0, 0), problem.X.dtype))
 
         return jax.lax.cond(unfinished(state), loop, lambda state: state, state)
 
@@ -105,13 +104,15 @@ class WorkingSet(AbstractSolver):
         self, problem: Problem, state: _State, tol: Float[Array, ""], widths: tuple[int, ...]
     ) -> _State:
         iterate = state.iterate
-        wanted = _wanted(problem.penalty, iterate)
+        wanted, settled = _wanted(problem.penalty, iterate)
         choice = jnp.sum(wanted > jnp.array(widths[:-1], int))
-        index, gram = _gather(problem, iterate, state.gram, choice, widths)
-        target = jnp.maximum(self.fraction * iterate.gap, 0.3 * tol) * objective_at_zero(problem)
+        index, gram = _gather(problem, iterate, state, choice, widths)
+        fractions = [_fraction(problem, width) for width in widths]
+        fraction = jnp.array(fractions, problem.X.dtype)[choice]
+        target = jnp.maximum(jnp.where(settled, 0.0, fraction) * iterate.gap, 0.3 * tol)
         small = _restrict(problem, iterate, index, gram, choice, widths)
-        solution, inner = self.inner.solve_gram(small, target)
-        coef = iterate.coef.at[index].set(small.coef(solution), mode="drop")
+        solution, inner = self.inner.solve_gram(small, target * objective_at_zero(problem))
+        coef = iterate.coef.at[index].set(solution, mode="drop")
         new = iterate_at(problem, coef)
         progress = new.gap < 0.9 * state.best_gap
         return _State(
@@ -135,36 +136,61 @@ def _widths(problem: Problem) -> tuple[int, ...]:
     return (*widths[:-1], min(widths[-1], p))
 
 
-def _wanted(penalty: AbstractSeparablePenalty, iterate: Iterate) -> Int[Array, ""]:
-    """How many features to take: twice the support, or near the end just what is violated."""
+def _fraction(problem: Problem, width: int) -> float:
+    """How much of the gap a restricted solve may leave.
+
+    Little where factorising is cheap beside the pass over X that every step ends with, more
+    where the time goes into the restricted solves.
+    """
+    n, p = problem.X.shape
+    return 1e-3 if width**3 <= 10 * n * p else 0.1
+
+
+def _wanted(
+    penalty: AbstractSeparablePenalty, iterate: Iterate
+) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+    """How many features to take, and whether the support is nearly settled.
+
+    Early on the support doubles, when it is large it grows by half; near the end just what is
+    violated is added.
+    """
     moving = penalty.support(iterate.coef)
     saturation = penalty.saturation(iterate.coef, iterate.pull)
     support = jnp.sum(moving)
     violated = jnp.sum(~moving & (saturation > 1))
-    return support + jnp.minimum(violated, jnp.maximum(support, _SMALLEST // 2))
+    growth = jnp.where(support <= 128, jnp.maximum(support, _SMALLEST // 2), 64 + support // 2)
+    settled = violated <= support // 10
+    return support + jnp.minimum(violated, growth), settled
 
 
 def _gather(
     problem: Problem,
     iterate: Iterate,
-    memory: Float[Array, "k k"],
+    state: _State,
     choice: Int[Array, ""],
     widths: tuple[int, ...],
 ) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
     """The working set (padded with p) and, in the memory's leading block, its Gram matrix."""
-    n, p = problem.X.shape
+    _, p = problem.X.shape
     moving = problem.penalty.support(iterate.coef)
     saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
     # Ranking needs no more than float32, for which there is a fast top_k on CPU.
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
-    row_weights = problem.loss.row_weights(problem.y)
 
     def gather(width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
         index = jnp.arange(p) if width == p else jax.lax.top_k(score, width)[1]
-        columns = problem.X.columns(index)
-        block = columns @ (columns * row_weights).T
+
+        def form(memory: Float[Array, "k k"]) -> Float[Array, "k k"]:
+            columns = problem.X.all_columns() if width == p else problem.X.columns(index)
+            block = problem.loss.gram(columns, problem.y)
+            return jax.lax.dynamic_update_slice(memory, block, (0, 0))
+
         padded = jnp.pad(index.astype(jnp.int32), (0, widths[-1] - width), constant_values=p)
-        return padded, jax.lax.dynamic_update_slice(memory, block, (0, 0))
+        if width < p:
+            return padded, form(state.gram)
+        # All features: what the step before has formed still holds.
+        kept = state.width == p
+        return padded, jax.lax.cond(kept, lambda memory: memory, form, state.gram)
 
     return switch_width(choice, widths, gather)
 
@@ -189,5 +215,5 @@ def _restrict(
     row_weights = problem.loss.row_weights(problem.y)
     residual = jnp.sum(row_weights * (problem.y - iterate.predictions) ** 2)
     return GramProblem(
-        gram, pull / scale, coef * scale, scale, penalty, residual, data_norm(problem), choice, widths
+        gram, pull / scale, coef, scale, penalty, residual, data_norm(problem), choice, widths
     )
