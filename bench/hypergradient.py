@@ -56,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     repeats = options.repeats or (5 if options.fast else 21)
     rows = []
-    for case in (make_case(100, 1000, 0.0, 5), make_case(500, 3000, 0.95, 20)):
+    for case in (make_case(100, 1000, 0.0, 13), make_case(500, 3000, 0.95, 30)):
         rows += bench_case(case, repeats, options.fast)
     options.out.mkdir(parents=True, exist_ok=True)
     with open(options.out / "hypergradient.csv", "w", newline="") as file:
