@@ -164,7 +164,8 @@ def plot(folder: Path) -> None:
             axis.set_ylabel("relative duality gap")
         for axis in axes[-1]:
             axis.set_xlabel("seconds")
-        handles = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
+        lines = [line for axis in axes.flat for line in axis.get_lines()]
+        handles = {str(li.get_label()): li for li in lines if li.get_label() in COLOURS}
         figure.suptitle(design)
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5)
         figure.set_layout_engine("constrained")
@@ -174,13 +175,22 @@ def plot(folder: Path) -> None:
 
 def _panel(axis, title: str, solvers: dict[str, list]) -> None:
     for solver, points in solvers.items():
-        finite = sorted(point for point in points if math.isfinite(point[1]))
-        if finite:
+        front = _best_so_far(points)
+        if front:
             style = {"marker": "o", "markersize": 3, "linewidth": 1.2}
-            axis.loglog(*zip(*finite, strict=True), label=solver, color=COLOURS[solver], **style)
+            axis.loglog(*zip(*front, strict=True), label=solver, color=COLOURS[solver], **style)
     axis.set_title(title, fontsize=10)
     axis.axhline(1e-10, color="0.8", linewidth=0.8, zorder=0)
     axis.grid(alpha=0.2)
+
+
+def _best_so_far(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The runs, by seconds, that no faster run beats."""
+    front: list[tuple[float, float]] = []
+    for seconds, gap in sorted(points):
+        if math.isfinite(gap) and (not front or gap < front[-1][1]):
+            front.append((seconds, gap))
+    return front
 
 
 def _line(head: str, cells: list[str]) -> str:
