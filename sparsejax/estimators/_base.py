@@ -92,9 +92,7 @@ class SparseLinearModel(RegressorMixin, BaseEstimator, abc.ABC):
             X·coef_ + intercept_.
         """
         check_is_fitted(self)
-        X = validate_data(
-            self, X, accept_sparse=("csr", "csc", "coo"), dtype=_FLOATS, reset=False
-        )
+        X = validate_data(self, X, accept_sparse=("csr", "csc", "coo"), dtype=_FLOATS, reset=False)
         return X @ self.coef_.T + self.intercept_
 
     @property

@@ -37,7 +37,8 @@ def make_folds(cv: Any, data: Data) -> Folds:
     def weigh(indices: Any) -> Float[np.ndarray, " n"]:
         return data.weights * np.bincount(np.arange(n)[indices], minlength=n)
 
-    splits = list(check_cv(cv).split(data.X, data.y))
+    splitter: Any = check_cv(cv)
+    splits = list(splitter.split(data.X, data.y))
     if not splits:
         raise ValueError("`cv` yields no splits.")
     folds = Folds(*(np.stack([weigh(split[side]) for split in splits]) for side in (0, 1)))
@@ -122,9 +123,7 @@ class CrossValidatedModel(SparseLinearModel):
             self._fit_targets(data, table, penalty)
         return self
 
-    def _refined(
-        self, table: Table, folds: Folds, l1_ratio: float | None, alpha: float
-    ) -> float:
+    def _refined(self, table: Table, folds: Folds, l1_ratio: float | None, alpha: float) -> float:
         """The strength to use where ``alpha`` is the best of the grid."""
         del table, folds, l1_ratio
         return alpha

@@ -3,7 +3,6 @@
 from numbers import Integral
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from sklearn.utils._param_validation import Interval
@@ -93,9 +92,7 @@ class LassoTuned(CrossValidatedModel):
         self.max_iter = max_iter
         self.cv = cv
 
-    def _refined(
-        self, table: Table, folds: Folds, l1_ratio: float | None, alpha: float
-    ) -> float:
+    def _refined(self, table: Table, folds: Folds, l1_ratio: float | None, alpha: float) -> float:
         dtype = table.design.dtype
         descent = tune_strength(
             table.design,
@@ -104,7 +101,7 @@ class LassoTuned(CrossValidatedModel):
             table.rows(folds.test),
             self._penalty(alpha, l1_ratio, dtype),
             bool(self.fit_intercept),
-            jnp.asarray(2 * self.tol, dtype),
+            self._stopping(dtype),
             int(self.n_steps),
         )
         self.tuned_alphas_ = np.asarray(descent.visited)

@@ -1,6 +1,6 @@
 """The compiled programs behind the estimators."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,10 +18,10 @@ from ..penalties import AbstractPenalty, AbstractStrengthPenalty
 
 
 class Stopping(NamedTuple):
-    """When to stop; arrays, so that other values compile nothing."""
+    """When to stop: scalar arrays where numbers would do, so that other values compile nothing."""
 
-    tol: Float[Array, ""]
-    max_iter: Int[Array, ""]
+    tol: Any
+    max_iter: Any
 
 
 class Fit(NamedTuple):
@@ -54,9 +54,7 @@ def fit_one(
 ) -> Fit:
     """Solve for one target."""
     problem = Problem(design, y, Squared(weights), penalty, fit_intercept)
-    solution = solve(
-        problem, tol=stopping.tol, max_steps=stopping.max_iter, init=init, throw=False
-    )
+    solution = solve(problem, tol=stopping.tol, max_steps=stopping.max_iter, init=init, throw=False)
     return Fit(
         solution.coef,
         solution.intercept,
@@ -131,16 +129,16 @@ def tune_strength(
     test: Float[Array, "folds n"],
     penalty: AbstractStrengthPenalty,
     fit_intercept: bool,
-    tol: Float[Array, ""],
+    stopping: Stopping,
     steps: int,
 ) -> Descent:
     """Descend along the derivative of the mean held-out error from the penalty's strength."""
     problem = Problem(design, y, Squared(), penalty, fit_intercept)
-    tuned = tune(problem, Folds(train, test), steps=steps, where=_strength, tol=tol)
+    tuned = tune(problem, Folds(train, test), steps=steps, where=_strength, tol=stopping.tol)
     history = tuned.history
     # The loss is half the mean square. The solution is not used, so it is not even computed.
     return Descent(_strength(tuned.problem), history.parameters, 2 * history.values)
 
 
-def _strength(problem: Problem) -> Float[Array, ""]:
+def _strength(problem: Any) -> Float[Array, ""]:
     return problem.penalty.strength
