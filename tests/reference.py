@@ -42,7 +42,7 @@ def free(penalty, p):
         return np.isinf(low) & np.isinf(high)
     if isinstance(penalty, L1):
         return np.broadcast_to((slopes(penalty) == 0) & (not penalty.nonnegative), p)
-    return np.full(p, float(penalty.strength) == 0)
+    return np.full(p, float(penalty.strength) == 0 and not penalty.nonnegative)
 
 
 def slopes(penalty):
@@ -97,13 +97,15 @@ def _parts(penalty):
 @value.register
 def _(penalty: ElasticNet, w):
     slope, ridge = _parts(penalty)
+    if penalty.nonnegative and np.any(w < 0):
+        return np.inf
     return slope * np.sum(np.abs(w)) + ridge / 2 * np.sum(w**2)
 
 
 @conjugate.register
 def _(penalty: ElasticNet, c):
     slope, ridge = _parts(penalty)
-    excess = np.maximum(np.abs(c) - slope, 0)
+    excess = np.maximum((c if penalty.nonnegative else np.abs(c)) - slope, 0)
     if ridge == 0:
         return 0.0 if np.all(excess <= 1e-12 * slope + 1e-15) else np.inf
     return np.sum(excess**2) / (2 * ridge)
@@ -112,7 +114,8 @@ def _(penalty: ElasticNet, c):
 @into_dual.register
 def _(penalty: ElasticNet, c):
     slope, ridge = _parts(penalty)
-    return 1.0 if ridge > 0 or slope == 0 else 1 / max(1.0, np.max(np.abs(c)) / slope)
+    pull = c if penalty.nonnegative else np.abs(c)
+    return 1.0 if ridge > 0 or slope == 0 else 1 / max(1.0, np.max(pull) / slope)
 
 
 @cvxpy_terms.register
@@ -120,7 +123,8 @@ def _(penalty: ElasticNet, w):
     import cvxpy as cp
 
     slope, ridge = _parts(penalty)
-    return slope * cp.norm1(w) + ridge / 2 * cp.sum_squares(w), []
+    constraints = [w >= 0] if penalty.nonnegative else []
+    return slope * cp.norm1(w) + ridge / 2 * cp.sum_squares(w), constraints
 
 
 @value.register

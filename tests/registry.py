@@ -36,6 +36,7 @@ PENALTIES: dict[str, Callable[[float, int], Any]] = {
     "l1-infinite-weight": lambda s, p: penalties.L1(s, weights=_with(p, 0, np.inf)),
     "l1-nonnegative": lambda s, p: penalties.L1(s, nonnegative=True),
     "elastic-net": lambda s, p: penalties.ElasticNet(s, 0.7),
+    "elastic-net-nonnegative": lambda s, p: penalties.ElasticNet(s, 0.5, nonnegative=True),
     "elastic-net-ridge": lambda s, p: penalties.ElasticNet(s, 0.0),
     "elastic-net-lasso": lambda s, p: penalties.ElasticNet(s, 1.0),
     "box": lambda s, p: penalties.Box(-0.1 * s, 0.2 * s),

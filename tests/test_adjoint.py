@@ -213,14 +213,17 @@ def test_elastic_net(data):
     np.testing.assert_allclose(bend, _directional(jax.grad(f), point, 0, 1.0), rtol=1e-4)
 
 
-def test_box_bounds(data):
+@pytest.mark.parametrize("solver", ["working-set", "fista"])
+def test_box_bounds(solver, data):
+    """A coefficient at its bound moves with the bound, and so do the others around it."""
     X, y, v = data
     X, v = X[:, :20], v[:20]
 
+    @jax.jit
     def f(low, high):
-        return _solve(sj.Problem(X, y, penalty=penalties.Box(low, high)), solver=FISTA).coef @ v
+        problem = sj.Problem(X, y, penalty=penalties.Box(low, high))
+        return _solve(problem, solver=SOLVERS[solver]()).coef @ v
 
-    FISTA = sj.solvers.FISTA()
     point = (-0.2 * jnp.ones(20), jnp.array(0.3))
     gradients = jax.grad(f, (0, 1))(*point)
     tangent = jnp.asarray(np.random.default_rng(0).normal(size=20))

@@ -247,6 +247,18 @@ def test_sparse_equals_dense(solver):
     np.testing.assert_allclose(solutions[0].objective, solutions[1].objective, rtol=1e-11)
 
 
+def test_standardised_design_equals_standardised_columns():
+    X, y = _data(12)
+    X = X * (np.random.default_rng(0).random(X.shape) < 0.3)
+    penalty = penalties.L1(0.1)
+    lazy = sj.designs.standardise(scipy.sparse.csr_array(X))
+    first = sj.solve(sj.Problem(lazy, y, penalty=penalty, fit_intercept=True), tol=1e-13)
+    dense = (X - X.mean(0)) / X.std(0)
+    second = sj.solve(sj.Problem(dense, y, penalty=penalty, fit_intercept=True), tol=1e-13)
+    np.testing.assert_allclose(first.coef, second.coef, atol=1e-6)
+    np.testing.assert_allclose(first.intercept, second.intercept, atol=1e-6)
+
+
 @every_solver
 @pytest.mark.parametrize("case", ["zero", "constant", "duplicate"])
 def test_degenerate_columns(solver, case):
