@@ -81,7 +81,7 @@ def strength_grid(problem: sj.Problem) -> np.ndarray:
 
 def path_on(problem: sj.Problem, strengths: np.ndarray, settings: Settings) -> Any:
     """Solve the path, or say in one line where it failed."""
-    path = sj.path(problem, strengths=strengths, tol=settings.path_tol, throw=False)
+    path = sj.path(problem, strengths=jnp.asarray(strengths), tol=settings.path_tol, throw=False)
     failed = np.flatnonzero(np.asarray(path.results != sj.RESULTS.successful))
     if failed.size:
         raise SolveError(
