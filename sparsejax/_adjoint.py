@@ -12,6 +12,9 @@ from ._certificate import Iterate, iterate_at
 from ._problem import Problem
 from .penalties import AbstractSeparablePenalty
 from .solvers import AbstractSolver
+from .solvers._gram import switch_width
+
+_LARGEST = 16384  # widest support whose Hessian is worth forming
 
 
 class AbstractAdjoint(eqx.Module):
@@ -102,16 +105,23 @@ def _coef_tangent(
     if not isinstance(penalty, AbstractSeparablePenalty):
         raise TypeError(f"Implicit() cannot differentiate {type(penalty).__name__} yet.")
     support = penalty.support(coef)
-    p = coef.shape[0]
-    widths = [w for w in (64, 256, 1024, 4096) if w < p]
-    widths.append(p if p <= 4 * 4096 else 4 * 4096)
+    n, p = problem.X.shape
+    bound = min(penalty.max_support(n, p), p, _LARGEST)
+    widths = (*(width for width in (64, 256, 1024, 4096) if width < bound), bound)
+
+    # Recomputed in the backward pass: a switch would keep what every branch could need.
+    @jax.checkpoint
+    def tangent_on(index: Int[Array, " k"]) -> Float[Array, " p"]:
+        return _tangent_on(index, problem, coef, problem_dot)
 
     def branch(width: int) -> Float[Array, " p"]:
         (index,) = jnp.nonzero(support, size=width, fill_value=p)
-        return _tangent_on(index, problem, coef, problem_dot)
+        return tangent_on(index)
 
-    choice = jnp.sum(jnp.sum(support) > jnp.array(widths[:-1], int)) if len(widths) > 1 else 0
-    return jax.lax.switch(choice, [lambda width=width: branch(width) for width in widths])
+    count = jnp.sum(support)
+    tangent = switch_width(jnp.sum(count > jnp.array(widths[:-1], int)), widths, branch)
+    # More features than any solution needs (exact ties): no derivative rather than a wrong one.
+    return jnp.where(count > bound, jnp.nan, tangent)
 
 
 def _tangent_on(

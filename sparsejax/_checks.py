@@ -48,8 +48,11 @@ def check_length(name: str, x: Array, length: int) -> None:
 
 def check_finite(name: str, x: Array, transposed: bool = False) -> None:
     """Raise where a known array holds NaN or infinity, and say where the first one is."""
-    if not is_concrete(x) or bool(_all_finite(x)):
+    if not is_concrete(x):
         return
+    with jax.ensure_compile_time_eval():  # known values are looked at even inside a jit
+        if bool(_all_finite(x)):
+            return
     values = np.asarray(x.T if transposed else x)
     first = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
     raise ValueError(f"`{name}` contains NaN or infinity (first at index {first}); remove it.")

@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._arrays import optional_inexact
@@ -37,7 +38,7 @@ class Squared(AbstractQuadraticLoss):
         if self.sample_weight is None:
             return
         check_nonnegative("sample_weight", self.sample_weight, ndim=1, finite=True)
-        if is_concrete(self.sample_weight) and not bool(jnp.any(self.sample_weight > 0)):
+        if is_concrete(self.sample_weight) and not np.any(np.asarray(self.sample_weight) > 0):
             raise ValueError("`sample_weight` must have at least one positive entry.")
 
     def check(self, y: Float[Array, " n"]) -> None:

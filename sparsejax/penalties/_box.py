@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import inexact
@@ -40,7 +41,8 @@ class Box(AbstractSeparablePenalty):
             bound = getattr(self, name)
             if bound.ndim > 1:
                 raise ValueError(f"`{name}` must be a scalar or a vector; got shape {bound.shape}.")
-        if is_concrete(self.lower) and is_concrete(self.upper) and not bool(self.is_valid()):
+        known = is_concrete(self.lower) and is_concrete(self.upper)
+        if known and not np.all(np.asarray(self.lower) <= np.asarray(self.upper)):
             raise ValueError("`lower` must not exceed `upper`, and neither may be NaN.")
 
     def check(self, num_features: int) -> None:

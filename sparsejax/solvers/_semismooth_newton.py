@@ -103,7 +103,7 @@ class SemismoothNewton(AbstractGramSolver):
         curved = problem.matvec(change)
         # u solves the proximal-point step up to the residual ``curved`` in its optimality.
         moved = jnp.max(jnp.abs(u - state.centre)) / state.step
-        rounding = 8 * jnp.finfo(u.dtype).eps * jnp.max(jnp.abs(state.pull))
+        rounding = 64 * jnp.finfo(u.dtype).eps * jnp.max(jnp.abs(state.pull))
         solved = jnp.max(jnp.abs(curved)) <= jnp.maximum(0.1 * moved, rounding)
         pull = state.pull - curved
         gap = problem.gap(coef, pull)
