@@ -57,7 +57,8 @@ def _padded_shape(n: int, p: int) -> tuple[int, int]:
     Compiling takes seconds and is paid once a shape. Large tables are left as they are, because
     computing with padding would cost more than compiling.
     """
-    rows, features = (max(64, 1 << (k - 1).bit_length()) for k in (n, p))
+    rows = max(256, 1 << (n - 1).bit_length())
+    features = max(64, 1 << (p - 1).bit_length())
     return (rows, features) if rows * features <= _SMALL else (n, p)
 
 
