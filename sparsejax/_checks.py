@@ -5,12 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 
 def is_concrete(x: Any) -> bool:
     """Whether the values of ``x`` can be looked at now (they are not being traced)."""
-    return isinstance(x, jax.Array | np.ndarray) and not isinstance(x, jax.core.Tracer)
+    return isinstance(x, jax.Array | np.ndarray) and not isinstance(x, Tracer)
 
 
 def is_nonnegative(x: Float[Array, "..."]) -> Bool[Array, "..."]:

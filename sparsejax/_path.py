@@ -89,9 +89,9 @@ def path(
     if not isinstance(problem.penalty, AbstractStrengthPenalty):
         raise TypeError(f"{type(problem.penalty).__name__} has no strength to make a path over.")
     solver = checked_solver(Auto() if solver is None else solver, problem)
-    strengths = _strengths(problem, num, ratio, strengths)
-    tol = checked_tol(tol, problem.X.dtype)
-    solutions = _path(problem, strengths, solver, tol, checked_max_steps(max_steps, solver))
+    goal = checked_tol(tol, problem.X.dtype)
+    limit = checked_max_steps(max_steps, solver)
+    solutions = _path(problem, _strengths(problem, num, ratio, strengths), solver, goal, limit)
     if not throw:
         return solutions
     coefs = require_success(solutions.coefs, solutions.results)

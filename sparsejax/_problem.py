@@ -48,8 +48,9 @@ class Problem(eqx.Module):
 
     X: AbstractDesign
     y: Float[Array, " n"]
-    loss: AbstractLoss
-    penalty: AbstractPenalty
+    # Solvers need narrower kinds, which their `check` establishes before they run.
+    loss: Any
+    penalty: Any
     fit_intercept: bool = eqx.field(static=True)
 
     def __init__(

@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 
@@ -84,7 +85,7 @@ def require_success(value: Any, result: RESULTS) -> Any:
         With the message of ``result`` unless it is ``successful``.
     """
     failed = result != RESULTS.successful
-    if isinstance(failed, jax.core.Tracer):
+    if isinstance(failed, Tracer):
         return result.error_if(value, failed)
     if failed.any():
         index = int(jax.numpy.argmax(failed)) if failed.ndim else None

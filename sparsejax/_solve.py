@@ -76,9 +76,9 @@ def solve(
     solver = checked_solver(Auto() if solver is None else solver, problem)
     adjoint = Implicit() if adjoint is None else adjoint
     tol = checked_tol(tol, problem.X.dtype)
-    max_steps = checked_max_steps(max_steps, solver)
-    init = checked_init(init, problem)
-    solution = _solve(problem, solver, tol, max_steps, init, adjoint)
+    limit = checked_max_steps(max_steps, solver)
+    start = checked_init(init, problem)
+    solution = _solve(problem, solver, tol, limit, start, adjoint)
     if not throw:
         return solution
     coef = require_success(solution.coef, solution.result)

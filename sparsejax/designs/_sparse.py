@@ -62,10 +62,11 @@ def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Sparse:
     """Triplets of a SciPy sparse matrix, sorted by column, duplicates added."""
     csc = scipy.sparse.csc_array(matrix)
     csc.sum_duplicates()
-    cols = np.repeat(np.arange(csc.shape[1], dtype=np.int32), np.diff(csc.indptr))
+    n, p = matrix.shape  # type: ignore[misc]  # SciPy's stubs leave it open
+    cols = np.repeat(np.arange(p, dtype=np.int32), np.diff(csc.indptr))
     data = csc.data if np.issubdtype(csc.data.dtype, np.floating) else csc.data.astype(float)
     rows = jnp.asarray(csc.indices, jnp.int32)
-    return Sparse(jnp.asarray(data), rows, jnp.asarray(cols), csc.shape)
+    return Sparse(jnp.asarray(data), rows, jnp.asarray(cols), (n, p))
 
 
 def from_bcoo(matrix: jsparse.BCOO) -> Sparse:
@@ -76,5 +77,6 @@ def from_bcoo(matrix: jsparse.BCOO) -> Sparse:
         matrix = matrix.sum_duplicates(nse=matrix.nse)
     # Padding entries point one past the end: gathers clip them and scatters drop them.
     rows, cols = matrix.indices[:, 0], matrix.indices[:, 1]
-    inside = (rows < matrix.shape[0]) & (cols < matrix.shape[1])
-    return Sparse(jnp.where(inside, matrix.data, 0.0), rows, cols, matrix.shape)
+    n, p = matrix.shape
+    data = jnp.where((rows < n) & (cols < p), matrix.data, 0.0)
+    return Sparse(data, rows, cols, (n, p))

@@ -2,13 +2,12 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
-
-from ..penalties import AbstractSeparablePenalty
 
 
 class GramProblem(eqx.Module):
@@ -28,7 +27,7 @@ class GramProblem(eqx.Module):
     pull: Float[Array, " k"]
     start_coef: Float[Array, " k"]
     scale: Float[Array, " k"]
-    penalty: AbstractSeparablePenalty
+    penalty: Any  # separable, and whatever else the solver's `check` has asked for
     residual: Float[Array, ""]  # Σ h (y − z)² at the start: what the data term of the gap needs
     data_norm: Float[Array, ""]  # ‖y‖, the unit of rounding
     choice: Int[Array, ""]
@@ -118,8 +117,8 @@ class GramProblem(eqx.Module):
 
 
 def switch_width(
-    choice: Int[Array, ""], widths: tuple[int, ...], branch: Callable[[int], Array]
-) -> Array:
+    choice: Int[Array, ""], widths: tuple[int, ...], branch: Callable[[int], Any]
+) -> Any:
     """``branch(widths[choice])`` where choice is only known at run time."""
     return jax.lax.switch(choice, [lambda width=width: branch(width) for width in widths])
 

@@ -73,7 +73,7 @@ class SemismoothNewton(AbstractGramSolver):
         self, problem: GramProblem, tol: Float[Array, ""]
     ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
         eps = jnp.finfo(problem.gram.dtype).eps
-        largest = 0.01 / (eps * problem.gram.shape[0])
+        largest = float(0.01 / (eps * problem.gram.shape[0]))
         first = jnp.asarray(min(self.first_step, largest), problem.gram.dtype)
         state = _State(
             problem.start,

@@ -205,10 +205,11 @@ def _minimise(
 
     def step(state: _State) -> _State:
         current, gradient = value_and_grad(state.v, state=state.optimiser)
+        updates: Any
         updates, optimiser_state = optimiser.update(
             gradient, state.optimiser, state.v, value=current, grad=gradient, value_fn=value
         )
-        v = optax.apply_updates(state.v, updates)
+        v = state.v + updates
         change = jnp.max(jnp.abs(v - state.v))
         # A certificate costs an inner solve of its own, so not every step gets one.
         steps = state.steps + 1
