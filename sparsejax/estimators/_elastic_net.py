@@ -39,7 +39,7 @@ class ElasticNet(FixedStrengthModel):
     >>> from sparsejax.estimators import ElasticNet
     >>> model = ElasticNet(alpha=0.1).fit([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]], [0.0, 1.0, 2.0])
     >>> [round(float(coef), 4) for coef in model.coef_]
-    [0.4453, 0.4453]
+    [0.4458, 0.4458]
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
