@@ -48,6 +48,12 @@ class GramProblem(eqx.Module):
         return jnp.arange(self.gram.shape[0]) < jnp.array(self.widths)[self.choice]
 
     @property
+    def support_sizes(self) -> tuple[int, ...]:
+        """The widths and the numbers between: factorising costs the cube of the size."""
+        between = [(low + high) // 2 for low, high in itertools.pairwise(self.widths)]
+        return tuple(sorted({*self.widths, *between}))
+
+    @property
     def start(self) -> Float[Array, " k"]:
         """The start in the scaled units."""
         return self.scale * self.start_coef
@@ -87,12 +93,16 @@ class GramProblem(eqx.Module):
         return switch_width(self.choice, self.widths, multiply) / self.scale
 
     def solve_shifted(
-        self, root: Float[Array, " k"], shift: Float[Array, ""], rhs: Float[Array, " k"]
+        self,
+        root: Float[Array, " k"],
+        shift: Float[Array, ""],
+        rhs: Float[Array, " k"],
+        sizes: tuple[int, ...],
     ) -> Float[Array, " k"]:
         """(diag(root) G diag(root) + shift·I)⁻¹ rhs on the support of ``root``, zero off it.
 
-        Factorised no larger than needed: the support is gathered into the smallest width that
-        holds it. Straight to LAPACK, because lineax would double the compile time of this, the
+        Factorised no larger than needed: the support is gathered into the smallest of ``sizes``
+        that holds it. Straight to LAPACK, because lineax would double the compile time of this, the
         innermost operation of every solve.
         """
         size = rhs.shape[0]
@@ -111,7 +121,6 @@ class GramProblem(eqx.Module):
             solution = _triangular_solve(lower, half, transpose=True)[:, 0]
             return jnp.pad(solution, (0, size - width))
 
-        sizes = _halfway(self.widths)
         solution = switch_width(jnp.sum(count > jnp.array(sizes[:-1], int)), sizes, solve)
         return jnp.zeros_like(rhs).at[index].add(jnp.where(used, solution, 0.0))
 
@@ -121,12 +130,6 @@ def switch_width(
 ) -> Any:
     """``branch(widths[choice])`` where choice is only known at run time."""
     return jax.lax.switch(choice, [lambda width=width: branch(width) for width in widths])
-
-
-def _halfway(widths: tuple[int, ...]) -> tuple[int, ...]:
-    """The widths and the numbers between them: a factorisation costs the cube of its size."""
-    between = [(low + high) // 2 for low, high in itertools.pairwise(widths)]
-    return tuple(sorted({*widths, *between}))
 
 
 def _triangular_solve(

@@ -140,7 +140,8 @@ def _newton_step(
 ) -> tuple[Float[Array, " k"], Float[Array, " k"], Float[Array, ""]]:
     """One damped Newton step on the dual; where the factorisation fails, a smaller σ instead."""
     root = jnp.sqrt(problem.prox_derivative(v, state.step))
-    correction = problem.solve_shifted(root, 1 / state.step, root * curved)
+    sizes = problem.support_sizes
+    correction = problem.solve_shifted(root, 1 / state.step, root * curved, sizes)
     direction = change - root * correction
     curved_direction = problem.matvec(direction)
     length = _line_search(problem, state, v, direction, curved_direction)

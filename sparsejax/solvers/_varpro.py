@@ -89,15 +89,14 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         slopes, ridge = problem.penalty.slopes_and_ridge(problem.X.shape[1])
         goal = jnp.maximum(tol, _FINISH) if self.finish else tol
 
-        def gap_of(v: Float[Array, " p"]) -> Float[Array, ""]:
-            return iterate_at(problem, project(v).coef).gap
+        def gap(projection: _Projection) -> Float[Array, ""]:
+            return iterate_at(problem, projection.coef).gap
 
         first = _initial(start.coef, iterate_at(problem, jnp.zeros_like(start.coef)).pull)
         begun = jnp.where(start.gap <= tol, start.gap, jnp.inf)  # nothing to do for a good start
-        v, steps = _minimise(
-            project, gap_of, slopes, ridge, first, begun, goal, max_steps, self.memory
+        projection, steps = _minimise(
+            project, gap, slopes, ridge, first, begun, goal, max_steps, self.memory
         )
-        projection = project(v)
         moved = iterate_at(problem, projection.coef)
         # A start that is already good enough is kept.
         iterate = jax.tree.map(lambda a, b: jnp.where(moved.gap < start.gap, a, b), moved, start)
@@ -118,22 +117,24 @@ class VarPro(AbstractSolver, AbstractGramSolver):
 
         def project(v: Float[Array, " k"]) -> _Projection:
             root = jnp.where(problem.inside, _root(v, slopes, ridge), 0.0)
-            coef = root * problem.solve_shifted(root, jnp.ones_like(tol), root * from_zero)
+            # √W vanishes nowhere, so the support is always one of the widths.
+            one = jnp.ones_like(tol)
+            coef = root * problem.solve_shifted(root, one, root * from_zero, problem.widths)
             pull = from_zero - problem.matvec(coef)
             # The constant half of the data's energy is left out: only differences matter.
             return _Projection(_finite_sum(slopes, v**2) / 2 - from_zero @ coef / 2, coef, pull)
 
-        def gap_of(v: Float[Array, " k"]) -> Float[Array, ""]:
-            projection = project(v)
+        def gap(projection: _Projection) -> Float[Array, ""]:
             return problem.gap(projection.coef / problem.scale, projection.pull)
 
         first = _initial(problem.start, from_zero)
         goal = jnp.maximum(tol, _FINISH * problem.residual)
         limit = jnp.array(200)
         begun = jnp.full_like(tol, jnp.inf)
-        v, steps = _minimise(project, gap_of, slopes, ridge, first, begun, goal, limit, self.memory)
-        projection = project(v)
-        closer = gap_of(v) < problem.gap(problem.start_coef, problem.pull)
+        projection, steps = _minimise(
+            project, gap, slopes, ridge, first, begun, goal, limit, self.memory
+        )
+        closer = gap(projection) < problem.gap(problem.start_coef, problem.pull)
         resting = jnp.abs(projection.pull - ridge * projection.coef) < 0.99 * slopes
         coef = jnp.where(resting, 0.0, projection.coef / problem.scale)
         coef = jnp.where(closer & problem.inside, coef, problem.start_coef)
@@ -180,7 +181,7 @@ class _State(eqx.Module):
 
 def _minimise(
     project: Callable[[Float[Array, " p"]], _Projection],
-    gap_of: Callable[[Float[Array, " p"]], Float[Array, ""]],
+    gap_of: Callable[[_Projection], Float[Array, ""]],
     slopes: Float[Array, " p"],
     ridge: Float[Array, " p"],
     first: Float[Array, " p"],
@@ -188,7 +189,7 @@ def _minimise(
     tol: Float[Array, ""],
     max_steps: Int[Array, ""],
     memory: int,
-) -> tuple[Float[Array, " p"], Int[Array, ""]]:
+) -> tuple[_Projection, Int[Array, ""]]:
     """L-BFGS on f, from a point of gap ``begun``, until the gap is small or v rests."""
     optimiser = optax.lbfgs(memory_size=memory)
 
@@ -214,14 +215,14 @@ def _minimise(
         # A certificate costs an inner solve of its own, so not every step gets one.
         steps = state.steps + 1
         due = (steps % 5 == 0) | (steps >= max_steps) | (change == 0)
-        gap = jax.lax.cond(due, lambda: gap_of(v), lambda: state.gap)
+        gap = jax.lax.cond(due, lambda: gap_of(project(v)), lambda: state.gap)
         return _State(v, optimiser_state, gap, steps, change)
 
     moving = jnp.full_like(tol, jnp.inf)
     begun = begun.astype(tol.dtype)
     state = _State(first, optimiser.init(first), begun, jnp.array(0), moving)
     final = jax.lax.while_loop(unfinished, step, state)
-    return final.v, final.steps
+    return project(final.v), final.steps
 
 
 def _projection(problem: Problem, inner: str) -> Callable[[Float[Array, " p"]], _Projection]:
