@@ -30,9 +30,9 @@ def cvxpy_terms(penalty, w):
 
 
 @singledispatch
-def into_dual(penalty, c):
-    """The largest s ≤ 1 with s·c in the domain of g*."""
-    return 1.0
+def dual_scales(penalty, c):
+    """Factors s for which s·c is tried as a dual point; one at least is in the domain of g*."""
+    raise NotImplementedError(type(penalty))
 
 
 def free(penalty, p):
@@ -69,10 +69,15 @@ def _(penalty: L1, c):
     return 0.0 if np.all(pull <= size * (1 + 1e-12) + 1e-15) else np.inf
 
 
-@into_dual.register
+@dual_scales.register
 def _(penalty: L1, c):
-    pull = np.maximum(c, 0) if penalty.nonnegative else np.abs(c)
     size = np.broadcast_to(slopes(penalty), c.shape)
+    return (_shrink(c, size, penalty.nonnegative),)
+
+
+def _shrink(c, size, nonnegative):
+    """The largest s ≤ 1 with s·|c| ≤ size where there is a size at all."""
+    pull = np.maximum(c, 0) if nonnegative else np.abs(c)
     limited = (pull > 0) & (size > 0) & np.isfinite(size)
     return 1 / max(1.0, np.max(pull[limited] / size[limited], initial=0.0))
 
@@ -111,11 +116,11 @@ def _(penalty: ElasticNet, c):
     return np.sum(excess**2) / (2 * ridge)
 
 
-@into_dual.register
+@dual_scales.register
 def _(penalty: ElasticNet, c):
     slope, ridge = _parts(penalty)
-    pull = c if penalty.nonnegative else np.abs(c)
-    return 1.0 if ridge > 0 or slope == 0 else 1 / max(1.0, np.max(pull) / slope)
+    shrink = _shrink(c, np.full(c.shape, slope), penalty.nonnegative)
+    return (1.0, shrink) if ridge > 0 else (shrink,)
 
 
 @cvxpy_terms.register
@@ -131,6 +136,12 @@ def _(penalty: ElasticNet, w):
 def _(penalty: Box, w):
     low, high = np.asarray(penalty.lower), np.asarray(penalty.upper)
     return 0.0 if np.all((w >= low) & (w <= high)) else np.inf
+
+
+@dual_scales.register
+def _(penalty: Box, c):
+    bounded = np.all(np.isfinite(penalty.lower)) and np.all(np.isfinite(penalty.upper))
+    return (1.0,) if bounded else (1.0, 0.0)
 
 
 @conjugate.register
@@ -194,9 +205,7 @@ def gap(X, y, penalty, w, sample_weight=None, fit_intercept=False):
     def dual(s):
         return -np.sum((s * u) ** 2 / (2 * h) + s * u * y) - conjugate(penalty, s * c)
 
-    # Unscaled only where g* is finite anyway: a constraint that is missed would flatter the gap.
-    shrink = into_dual(penalty, c)
-    best = dual(shrink) if shrink < 1 else dual(np.longdouble(1))
+    best = max(dual(np.longdouble(scale)) for scale in dual_scales(penalty, c))
     primal = np.sum(h * (y - X @ w) ** 2) / 2 + value(penalty, w)
     zero = np.sum(h * y**2) / 2
     return float((primal - best) / (zero if zero > 0 else 1.0))

@@ -86,8 +86,7 @@ class GramProblem(eqx.Module):
         scaled = x / self.scale
 
         def multiply(width: int) -> Float[Array, " k"]:
-            # A sum of products, not a dot: it reads the block in place instead of copying it.
-            product = jnp.sum(self.gram[:width, :width] * scaled[:width], axis=1)
+            product = scaled[:width] @ self.gram[:width, :width]  # symmetric; faster this way
             return jnp.pad(product, (0, x.shape[0] - width))
 
         return switch_width(self.choice, self.widths, multiply) / self.scale
