@@ -163,7 +163,7 @@ def _line_search(
     The dual is convex and its slope costs O(k) once G·direction is known, so all lengths are
     tried at once: no loop, no further product with G.
     """
-    lengths = 0.7 ** jnp.arange(14, dtype=v.dtype)
+    lengths = 0.7 ** jnp.arange(30, dtype=v.dtype)
     constant, linear = curved @ state.point, direction @ curved
 
     def slope(length: Float[Array, ""]) -> Float[Array, ""]:
@@ -171,5 +171,5 @@ def _line_search(
         return constant + length * linear - curved @ u
 
     slopes = jax.vmap(slope)(lengths)
-    enough = (slopes <= 0) | (jnp.abs(slopes) <= 0.9 * jnp.abs(slope(jnp.zeros_like(linear))))
+    enough = (slopes <= 0) | (jnp.abs(slopes) <= 0.1 * jnp.abs(slope(jnp.zeros_like(linear))))
     return jnp.where(jnp.any(enough), lengths[jnp.argmax(enough)], lengths[-1])
