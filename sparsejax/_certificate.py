@@ -23,13 +23,7 @@ class Iterate(eqx.Module):
 
 def iterate_at(problem: Problem, coef: Float[Array, " p"]) -> Iterate:
     """Evaluate ``coef``: one product with X and one with its transpose."""
-    return iterate_from(problem, coef, problem.X.matvec(coef))
-
-
-def iterate_from(
-    problem: Problem, coef: Float[Array, " p"], predictions: Float[Array, " n"]
-) -> Iterate:
-    """As ``iterate_at`` where X·coef is known."""
+    predictions = problem.X.matvec(coef)
     pull = -problem.X.rmatvec(problem.loss.gradient(predictions, problem.y))
     return Iterate(coef, predictions, pull, relative_gap(problem, coef, predictions, pull))
 
