@@ -24,8 +24,8 @@ class Standardised(AbstractDesign):
     --------
     >>> import jax.numpy as jnp, sparsejax as sj
     >>> X = sj.designs.standardise(jnp.array([[1.0, 5.0], [3.0, 5.0]]))
-    >>> X.columns(jnp.arange(2)).tolist()
-    [[-1.0, 0.0], [1.0, 0.0]]
+    >>> X.columns(jnp.arange(2)).tolist()  # one feature a row
+    [[-1.0, 1.0], [0.0, 0.0]]
     """
 
     base: AbstractDesign
