@@ -31,6 +31,17 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=300
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _free_programs() -> Iterator[None]:
+    """Unload a module's compiled programs after it.
+
+    Each maps memory a few times, and Linux allows a process 65530 maps: a worker that keeps all
+    of the suite's programs crashes.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def float64() -> Iterator[None]:
     """Double precision for one module; the library itself never flips this switch."""
