@@ -21,9 +21,16 @@ class Iterate(eqx.Module):
     gap: Float[Array, ""]
 
 
-def iterate_at(problem: Problem, coef: Float[Array, " p"]) -> Iterate:
-    """Evaluate ``coef``: one product with X and one with its transpose."""
-    predictions = problem.X.matvec(coef)
+def iterate_at(
+    problem: Problem, coef: Float[Array, " p"], predictions: Float[Array, " n"] | None = None
+) -> Iterate:
+    """Evaluate ``coef``: one product with X, unless its result is known, one with its transpose."""
+    if predictions is None:
+        predictions = jax.lax.cond(
+            jnp.any(coef != 0),
+            lambda: problem.X.matvec(coef),
+            lambda: jnp.zeros_like(problem.y),
+        )
     pull = -problem.X.rmatvec(problem.loss.gradient(predictions, problem.y))
     return Iterate(coef, predictions, pull, relative_gap(problem, coef, predictions, pull))
 
@@ -84,8 +91,14 @@ def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
     Where there is no strength, or it is zero, the unit is the largest pull on the zero vector.
     """
     distance = jnp.max(problem.penalty.subdiff_distance(iterate.coef, -iterate.pull))
-    pull = problem.X.rmatvec(problem.loss.gradient(jnp.zeros_like(problem.y), problem.y))
-    unit = jnp.max(jnp.abs(pull))
+
+    def pull_at_zero() -> Float[Array, ""]:
+        gradient = problem.loss.gradient(jnp.zeros_like(problem.y), problem.y)
+        return jnp.max(jnp.abs(problem.X.rmatvec(gradient)))
+
     if isinstance(problem.penalty, AbstractStrengthPenalty):
-        unit = jnp.where(problem.penalty.strength > 0, problem.penalty.strength, unit)
+        strength = problem.penalty.strength
+        unit = jax.lax.cond(strength > 0, lambda: strength, pull_at_zero)
+    else:
+        unit = pull_at_zero()
     return distance / jnp.where(unit > 0, unit, 1.0)

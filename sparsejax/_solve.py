@@ -14,6 +14,7 @@ from ._certificate import Iterate, iterate_at, kkt_of
 from ._checks import check_finite, check_length, is_concrete
 from ._problem import Problem, project_intercept
 from ._solution import RESULTS, Solution, Stats, require_success
+from .designs import AbstractDesign
 from .penalties import AbstractStrengthPenalty
 from .solvers import AbstractSolver, Auto
 
@@ -77,7 +78,7 @@ def solve(
     adjoint = Implicit() if adjoint is None else adjoint
     tol = checked_tol(tol, problem.X.dtype)
     limit = checked_max_steps(max_steps, solver)
-    start = checked_init(init, problem)
+    start = None if init is None else checked_init(init, problem)
     solution = _solve(problem, solver, tol, limit, start, adjoint)
     if not throw:
         return solution
@@ -173,19 +174,23 @@ def checked_solver(solver: Any, problem: Problem) -> AbstractSolver:
 
 
 def checked_tol(tol: Any, dtype: Any) -> Float[Array, ""]:
-    """A positive tolerance that the dtype can reach."""
-    tol = as_inexact(tol, "tol")
+    """A positive tolerance that the dtype can reach.
+
+    NumPy's where the number is known: dispatching to JAX would take as long as a small solve.
+    """
+    tol = np.asarray(tol) if isinstance(tol, float) else as_inexact(tol, "tol")
     if tol.ndim:
         raise ValueError(f"`tol` must be a scalar; got an array of shape {tol.shape}.")
     if is_concrete(tol) and not float(tol) >= 0:
         raise ValueError(f"`tol` must be nonnegative and not NaN; got {float(tol):g}.")
-    return jnp.maximum(tol, jnp.finfo(dtype).resolution).astype(dtype)
+    maximum = np.maximum if isinstance(tol, np.ndarray) else jnp.maximum
+    return maximum(tol, jnp.finfo(dtype).resolution).astype(dtype)
 
 
 def checked_max_steps(max_steps: Any, solver: AbstractSolver) -> Array:
     """The number of steps as an array, so that another one compiles nothing."""
     if max_steps is None:
-        return jnp.asarray(solver.default_max_steps)
+        return np.asarray(solver.default_max_steps)
     integer = isinstance(max_steps, int | np.integer) or (
         isinstance(max_steps, jax.Array) and jnp.issubdtype(max_steps.dtype, jnp.integer)
     )
@@ -193,13 +198,11 @@ def checked_max_steps(max_steps: Any, solver: AbstractSolver) -> Array:
         raise TypeError(f"`max_steps` must be an integer; got {max_steps!r}.")
     if isinstance(max_steps, int | np.integer) and max_steps < 0:
         raise ValueError(f"`max_steps` must be nonnegative; got {max_steps}.")
-    return jnp.asarray(max_steps)
+    return np.asarray(max_steps) if isinstance(max_steps, int) else jnp.asarray(max_steps)
 
 
 def checked_init(init: Any, problem: Problem, name: str = "init") -> Float[Array, " p"]:
     """Coefficients of the right shape and dtype."""
-    if init is None:
-        return jnp.zeros(problem.X.shape[1], problem.X.dtype)
     init = as_inexact(init, name).astype(problem.X.dtype)
     check_length(name, init, problem.X.shape[1])
     check_finite(name, init)
@@ -212,24 +215,43 @@ def _solve(
     solver: AbstractSolver,
     tol: Float[Array, ""],
     max_steps: Array,
-    init: Float[Array, " p"],
+    init: Float[Array, " p"] | None,
     adjoint: AbstractAdjoint,
 ) -> Solution:
     centred, centring = project_intercept(problem)
+    if init is None:
+        init = jnp.zeros(problem.X.shape[1], problem.X.dtype)
     # Into the domain of the penalty: the smallest step leaves all other points where they are.
     start = centred.penalty.prox(init, jnp.finfo(init.dtype).tiny)
     coef, iterate, stats = adjoint.solve(centred, solver, start, tol, max_steps)
     intercept = jnp.zeros_like(tol) if centring is None else centring.intercept(coef)
     final = jax.lax.stop_gradient(iterate)
+    predictions = _known_predictions((centred.X, coef), final.predictions)
     return Solution(
         coef,
         intercept,
-        _objective(problem, coef, intercept),
+        centred.loss.value(predictions, centred.y) + centred.penalty.value(coef),
         final.gap,
         kkt_of(jax.lax.stop_gradient(centred), final),
         result_of(problem, final, tol, stats, max_steps),
         Stats(type(solver).__name__, stats),
     )
+
+
+@eqx.filter_custom_jvp
+def _known_predictions(
+    factors: tuple[AbstractDesign, Float[Array, " p"]], product: Float[Array, " n"]
+) -> Float[Array, " n"]:
+    """X w, known already, as a differentiable function of X and w."""
+    del factors
+    return product
+
+
+@_known_predictions.def_jvp
+def _known_predictions_jvp(primals: Any, tangents: Any) -> Any:
+    (factors, product), (factors_dot, _) = primals, tangents
+    _, product_dot = eqx.filter_jvp(lambda f: f[0].matvec(f[1]), (factors,), (factors_dot,))
+    return product, product_dot
 
 
 def result_of(

@@ -31,6 +31,12 @@ class AbstractDesign(eqx.Module):
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
         """Xᵀ r."""
 
+    def combine(self, indices: Int[Array, " k"], values: Float[Array, " k"]) -> Float[Array, " n"]:
+        """Σ_k values_k X[:, indices_k] for distinct indices: X w for a sparse w."""
+        return self.matvec(
+            jnp.zeros(self.shape[1], self.dtype).at[indices].set(values, mode="drop")
+        )
+
     @abc.abstractmethod
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         """X[:, indices]ᵀ, dense, one feature a row."""

@@ -38,6 +38,9 @@ class Dense(AbstractDesign):
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
         return self.features @ r
 
+    def combine(self, indices: Int[Array, " k"], values: Float[Array, " k"]) -> Float[Array, " n"]:
+        return values @ self.columns(indices)
+
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         return self.features.at[indices].get(mode="fill", fill_value=0.0)
 

@@ -50,13 +50,23 @@ class Standardised(AbstractDesign):
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
         return self._divide(self.base.rmatvec(r) - self.mean * jnp.sum(r))
 
-    def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
-        def take(x: Float[Array, " p"], fill: float) -> Float[Array, "k 1"]:
-            return x.at[indices].get(mode="fill", fill_value=fill)[:, None]
-
-        block = self.base.columns(indices) - take(self.mean, 0.0)
+    def _of(self, indices: Int[Array, " k"]) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+        """Means and scales of some columns, 0 and 1 for padding."""
         scale = jnp.ones_like(self.mean) if self.scale is None else self.scale
-        return block / take(jnp.where(scale == 0, 1.0, scale), 1.0)
+        scale = jnp.where(scale == 0, 1.0, scale)
+        return (
+            self.mean.at[indices].get(mode="fill", fill_value=0.0),
+            scale.at[indices].get(mode="fill", fill_value=1.0),
+        )
+
+    def combine(self, indices: Int[Array, " k"], values: Float[Array, " k"]) -> Float[Array, " n"]:
+        mean, scale = self._of(indices)
+        scaled = values / scale
+        return self.base.combine(indices, scaled) - mean @ scaled
+
+    def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
+        mean, scale = self._of(indices)
+        return (self.base.columns(indices) - mean[:, None]) / scale[:, None]
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         cross = self.base.rmatvec(row_weights)

@@ -43,9 +43,9 @@ class AbstractLoss(eqx.Module):
 
 
 def self_product(columns: Float[Array, "k n"]) -> Float[Array, "k k"]:
-    """columns · columnsᵀ with the upper triangle's blocks copied, not computed."""
+    """columns · columnsᵀ with the upper triangle's large blocks copied, not computed."""
     k = columns.shape[0]
-    if k <= 128:
+    if k <= 512:  # below, one large product is faster than several small ones
         return columns @ columns.T
     first, second = columns[: k // 2], columns[k // 2 :]
     below = second @ first.T

@@ -12,6 +12,8 @@ from ._base import AbstractSolver
 from ._fista import FISTA
 from ._working_set import WorkingSet
 
+_WORKING_SET = WorkingSet()  # making one takes as long as a small solve
+
 
 class Auto(AbstractSolver):
     """Picks a solver for the problem; ``Solution.stats["solver"]`` names it.
@@ -24,7 +26,7 @@ class Auto(AbstractSolver):
     def choose(self, problem: Problem) -> AbstractSolver:
         separable = isinstance(problem.penalty, AbstractSeparablePenalty)
         if separable and isinstance(problem.loss, AbstractQuadraticLoss):
-            return WorkingSet()
+            return _WORKING_SET
         return FISTA()
 
     def check(self, problem: Problem) -> None:

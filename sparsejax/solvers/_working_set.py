@@ -15,7 +15,7 @@ from ._base import AbstractSolver
 from ._gram import GramProblem, switch_width
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
 
-_SMALLEST, _MIDDLE, _LARGEST = 64, 512, 4096
+_SMALLEST, _MIDDLE, _LARGEST = 64, 256, 4096
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 
@@ -87,7 +87,7 @@ class WorkingSet(AbstractSolver):
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = (state.iterate.gap > tol) & (state.steps < max_steps)
-            fits = True if last else _wanted(problem.penalty, state.iterate)[0] <= widths[-1]
+            fits = True if last else _wanted(problem, state.iterate)[0] <= widths[-1]
             return going & (state.stalled < _PATIENCE) & fits
 
         def loop(state: _State) -> _State:
@@ -104,16 +104,16 @@ class WorkingSet(AbstractSolver):
         self, problem: Problem, state: _State, tol: Float[Array, ""], widths: tuple[int, ...]
     ) -> _State:
         iterate = state.iterate
-        wanted, settled = _wanted(problem.penalty, iterate)
+        wanted, settled = _wanted(problem, iterate)
         choice = jnp.sum(wanted > jnp.array(widths[:-1], int))
         index, gram = _gather(problem, iterate, state, choice, widths)
-        fractions = [_fraction(problem, width) for width in widths]
-        fraction = jnp.array(fractions, problem.X.dtype)[choice]
+        # Features still to come change the solution anyway, but the first few may be all.
+        fraction = jnp.where(state.steps == 0, 1e-3, 0.3)
         target = jnp.maximum(jnp.where(settled, 0.0, fraction) * iterate.gap, 0.3 * tol)
         small = _restrict(problem, iterate, index, gram, choice, widths)
         solution, inner = self.inner.solve_gram(small, target * objective_at_zero(problem))
         coef = iterate.coef.at[index].set(solution, mode="drop")
-        new = iterate_at(problem, coef)
+        new = iterate_at(problem, coef, _predict(problem, coef, index, solution, choice, widths))
         progress = new.gap < 0.9 * state.best_gap
         return _State(
             new,
@@ -136,31 +136,20 @@ def _widths(problem: Problem) -> tuple[int, ...]:
     return (*widths[:-1], min(widths[-1], p))
 
 
-def _fraction(problem: Problem, width: int) -> float:
-    """How much of the gap a restricted solve may leave.
-
-    Little where factorising is cheap beside the pass over X that every step ends with, more
-    where the time goes into the restricted solves.
-    """
-    n, p = problem.X.shape
-    return 1e-3 if width**3 <= 10 * n * p else 0.1
-
-
-def _wanted(
-    penalty: AbstractSeparablePenalty, iterate: Iterate
-) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
     """How many features to take, and whether the support is nearly settled.
 
     Early on the support doubles, when it is large it grows by half; near the end just what is
-    violated is added.
+    violated is added. With more samples than features, what is violated is mostly what is missing.
     """
-    moving = penalty.support(iterate.coef)
-    saturation = penalty.saturation(iterate.coef, iterate.pull)
+    n, p = problem.X.shape
+    moving = problem.penalty.support(iterate.coef)
+    saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
     support = jnp.sum(moving)
     violated = jnp.sum(~moving & (saturation > 1))
     growth = jnp.where(support <= 128, jnp.maximum(support, _SMALLEST // 2), 64 + support // 2)
     settled = violated <= support // 10
-    return support + jnp.minimum(violated, growth), settled
+    return support + jnp.minimum(violated, p if p <= n else growth), settled
 
 
 def _gather(
@@ -193,6 +182,26 @@ def _gather(
         return padded, jax.lax.cond(kept, lambda memory: memory, form, state.gram)
 
     return switch_width(choice, widths, gather)
+
+
+def _predict(
+    problem: Problem,
+    coef: Float[Array, " p"],
+    index: Int[Array, " k"],
+    solution: Float[Array, " k"],
+    choice: Int[Array, ""],
+    widths: tuple[int, ...],
+) -> Float[Array, " n"]:
+    """X coef by the columns of the working set alone, outside of which coef is zero."""
+    return switch_width(
+        choice,
+        widths,
+        lambda width: (
+            problem.X.matvec(coef)
+            if width == coef.shape[0]
+            else problem.X.combine(index[:width], solution[:width])
+        ),
+    )
 
 
 def _restrict(
