@@ -22,17 +22,19 @@ class Iterate(eqx.Module):
 
 
 def iterate_at(
-    problem: Problem, coef: Float[Array, " p"], predictions: Float[Array, " n"] | None = None
+    problem: Problem, coef: Float[Array, " p"], known: Float[Array, " n"] | None = None
 ) -> Iterate:
-    """Evaluate ``coef``: one product with X, unless its result is known, one with its transpose."""
-    if predictions is None:
-        predictions = jax.lax.cond(
-            jnp.any(coef != 0),
-            lambda: problem.X.matvec(coef),
-            lambda: jnp.zeros_like(problem.y),
-        )
+    """Evaluate ``coef``: one product with X, unless it is known, and one with its transpose."""
+    predictions = _predictions(problem, coef) if known is None else known
     pull = -problem.X.rmatvec(problem.loss.gradient(predictions, problem.y))
     return Iterate(coef, predictions, pull, relative_gap(problem, coef, predictions, pull))
+
+
+def _predictions(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, " n"]:
+    """X coef, for free where most solves start: at zero."""
+    nonzero = jnp.any(coef != 0)
+    zeros = jnp.zeros_like(problem.y)
+    return jax.lax.cond(nonzero, lambda: problem.X.matvec(coef), lambda: zeros)
 
 
 def relative_gap(

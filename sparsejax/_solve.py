@@ -76,10 +76,10 @@ def solve(
     problem = checked_problem(problem)
     solver = checked_solver(Auto() if solver is None else solver, problem)
     adjoint = Implicit() if adjoint is None else adjoint
-    tol = checked_tol(tol, problem.X.dtype)
+    goal = checked_tol(tol, problem.X.dtype)
     limit = checked_max_steps(max_steps, solver)
     start = None if init is None else checked_init(init, problem)
-    solution = _solve(problem, solver, tol, limit, start, adjoint)
+    solution = _solve(problem, solver, goal, limit, start, adjoint)
     if not throw:
         return solution
     coef = require_success(solution.coef, solution.result)
@@ -173,7 +173,7 @@ def checked_solver(solver: Any, problem: Problem) -> AbstractSolver:
     return solver
 
 
-def checked_tol(tol: Any, dtype: Any) -> Float[Array, ""]:
+def checked_tol(tol: Any, dtype: Any) -> Any:
     """A positive tolerance that the dtype can reach.
 
     NumPy's where the number is known: dispatching to JAX would take as long as a small solve.
@@ -187,7 +187,7 @@ def checked_tol(tol: Any, dtype: Any) -> Float[Array, ""]:
     return maximum(tol, jnp.finfo(dtype).resolution).astype(dtype)
 
 
-def checked_max_steps(max_steps: Any, solver: AbstractSolver) -> Array:
+def checked_max_steps(max_steps: Any, solver: AbstractSolver) -> Any:
     """The number of steps as an array, so that another one compiles nothing."""
     if max_steps is None:
         return np.asarray(solver.default_max_steps)
