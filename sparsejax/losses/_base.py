@@ -4,7 +4,6 @@ import abc
 from typing import Self
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
@@ -42,17 +41,6 @@ class AbstractLoss(eqx.Module):
         """Raise ``ValueError`` for labels or parameters that the loss cannot take."""
 
 
-def self_product(columns: Float[Array, "k n"]) -> Float[Array, "k k"]:
-    """columns · columnsᵀ with the upper triangle's large blocks copied, not computed."""
-    k = columns.shape[0]
-    if k <= 512:  # below, one large product is faster than several small ones
-        return columns @ columns.T
-    first, second = columns[: k // 2], columns[k // 2 :]
-    below = second @ first.T
-    top = jnp.concatenate([self_product(first), below.T], axis=1)
-    return jnp.concatenate([top, jnp.concatenate([below, self_product(second)], axis=1)])
-
-
 class AbstractQuadraticLoss(AbstractLoss):
     """A loss of constant curvature: f(z) = Σ_i h_i (y_i − z_i)²/2."""
 
@@ -60,6 +48,8 @@ class AbstractQuadraticLoss(AbstractLoss):
     def row_weights(self, y: Float[Array, " n"]) -> Float[Array, " n"]:
         """The curvatures h (n,)."""
 
-    def gram(self, columns: Float[Array, "k n"], y: Float[Array, " n"]) -> Float[Array, "k k"]:
-        """columns · diag(h) · columnsᵀ."""
-        return self_product(columns * jnp.sqrt(self.row_weights(y)))
+    def gram(
+        self, rows: Float[Array, "k n"], columns: Float[Array, "m n"], y: Float[Array, " n"]
+    ) -> Float[Array, "k m"]:
+        """rows · diag(h) · columnsᵀ."""
+        return (rows * self.row_weights(y)) @ columns.T

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._arrays import optional_inexact
 from .._checks import check_length, check_nonnegative, is_concrete, is_nonnegative
-from ._base import AbstractQuadraticLoss, self_product
+from ._base import AbstractQuadraticLoss
 
 
 class Squared(AbstractQuadraticLoss):
@@ -60,10 +60,12 @@ class Squared(AbstractQuadraticLoss):
             return jnp.full_like(y, 1 / y.shape[0])
         return self.sample_weight / jnp.sum(self.sample_weight)
 
-    def gram(self, columns: Float[Array, "k n"], y: Float[Array, " n"]) -> Float[Array, "k k"]:
+    def gram(
+        self, rows: Float[Array, "k n"], columns: Float[Array, "m n"], y: Float[Array, " n"]
+    ) -> Float[Array, "k m"]:
         if self.sample_weight is None:
-            return self_product(columns) / y.shape[0]  # without a scaled copy of the columns
-        return super().gram(columns, y)
+            return rows @ columns.T / y.shape[0]  # without a scaled copy of the rows
+        return super().gram(rows, columns, y)
 
     def value(self, z: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, ""]:
         return jnp.sum(self.row_weights(y) * (y - z) ** 2) / 2

@@ -82,7 +82,7 @@ def _epoch(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, " p"]:
         coef, predictions = state
         index = i * _BLOCK + jnp.arange(_BLOCK)
         columns = problem.X.columns(index)
-        gram = problem.loss.gram(columns, problem.y)
+        gram = problem.loss.gram(columns, columns, problem.y)
         pull = -columns @ problem.loss.gradient(predictions, problem.y)
         before = coef.at[index].get(mode="fill", fill_value=0.0)
         after = _sweep(problem.penalty.restrict(index), gram, pull, before)

@@ -1,6 +1,7 @@
 """Newton's method on the signed support, made global by proximal-point steps."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,25 +26,22 @@ class AbstractGramSolver(eqx.Module):
         """Coefficients of gap ≤ tol, or as near as rounding allows, and the iterations taken."""
 
 
-class _State(eqx.Module):
-    centre: Float[Array, " k"]  # of the current proximal-point step
-    point: Float[Array, " k"]  # the dual variable, written as a coefficient vector
-    pull: Float[Array, " k"]  # at ``point``
-    step: Float[Array, ""]  # the proximal-point step size σ
-    count: Int[Array, ""]
-    idle: Int[Array, ""]  # proximal-point steps taken at the largest σ
-    best: "_Candidate"
-
-
 class _Candidate(eqx.Module):
     coef: Float[Array, " k"]  # in the units of the penalty
     pull: Float[Array, " k"]
     gap: Float[Array, ""]
 
-    def better(self, other: "_Candidate", factor: float = 1.0) -> "_Candidate":
-        """The other, if its gap is at most ``factor`` times this one's."""
-        chosen = other.gap <= factor * self.gap
-        return jax.tree.map(lambda mine, its: jnp.where(chosen, its, mine), self, other)
+
+class _State(eqx.Module):
+    centre: Float[Array, " k"]  # of the current proximal-point step
+    point: Float[Array, " k"]  # the dual variable, written as a coefficient vector
+    pull: Float[Array, " k"]  # at ``point``
+    step: Float[Array, ""]  # the proximal-point step size σ
+    trials: Int[Array, ""]  # of solving on the support alone; zero during a proximal-point step
+    attempt: _Candidate  # the best of these trials
+    best: _Candidate
+    count: Int[Array, ""]
+    idle: Int[Array, ""]  # proximal-point steps taken at the largest σ
 
 
 class SemismoothNewton(AbstractGramSolver):
@@ -90,9 +88,12 @@ class SemismoothNewton(AbstractGramSolver):
         first = jnp.asarray(min(self.first_step, largest), problem.gram.dtype)
         gap = problem.gap(problem.start_coef, problem.pull)
         given = _Candidate(problem.start_coef, problem.pull, gap)
-        best, count = _polish(problem, given, largest, tol)
-        start = problem.scale * best.coef
-        state = _State(start, start, best.pull, first, count, jnp.array(0), best)
+        start, zero = problem.start, jnp.array(0)
+        # Divided by the growth that comes with every new centre.
+        state = _State(
+            start, start, given.pull, first / self.growth, zero, given, given, zero, zero
+        )
+        state = self._try_support(problem, state, given, largest, tol)
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = (state.count < self.max_iterations) & (state.idle < 3)
@@ -107,95 +108,152 @@ class SemismoothNewton(AbstractGramSolver):
     def _iterate(
         self, problem: GramProblem, state: _State, largest: float, tol: Float[Array, ""]
     ) -> _State:
-        v = state.centre + state.step * state.pull
-        coef = problem.prox_coef(v, state.step)
+        """One linear solve: for the dual's Newton step, or on the support alone (σ = ∞).
+
+        Both are written as one computation, because the solve is what takes long to compile.
+        """
+        alone = state.trials > 0
+        sigma = jnp.where(alone, 1.0, state.step)
+        v = jnp.where(alone, state.point, state.centre) + sigma * state.pull
+        coef = problem.prox_coef(v, sigma)
         u = problem.scale * coef
         change = u - state.point
         curved = problem.matvec(change)
-        # u solves the proximal-point step up to the residual ``curved`` in its optimality.
-        moved = jnp.max(jnp.abs(u - state.centre)) / state.step
-        rounding = 64 * jnp.finfo(u.dtype).eps * jnp.max(jnp.abs(state.pull))
-        solved = jnp.max(jnp.abs(curved)) <= jnp.maximum(0.1 * moved, rounding)
-        pull = state.pull - curved
-        current = _Candidate(coef, pull, problem.gap(coef, pull))
-        # Not worse is better: a later point is nearer even where the gap no longer resolves it.
-        best = state.best.better(current, 1 + 100 * float(jnp.finfo(u.dtype).eps))
+        current = _candidate(problem, coef, state.pull - curved)
+        solved = ~alone & _is_solved(state, u, curved)
+        # On the support alone (G + ∇²g) δ = c − ∇g is solved, up to a ridge at rounding.
+        slope = problem.penalty.local_gradient(coef) / problem.scale
+        limit = jnp.where(alone, largest, state.step)
+        root = jnp.sqrt(problem.prox_derivative(jnp.where(alone, u + largest * slope, v), limit))
+        residual = jnp.where(alone, current.pull - slope, curved)
 
-        def recentre() -> _State:
-            polished, count = _polish(problem, current, largest, tol)
-            centre = problem.scale * polished.coef
-            step = jnp.minimum(state.step * self.growth, largest)
-            idle = state.idle + (state.step >= largest)
-            count = state.count + 1 + count
-            return _State(centre, centre, polished.pull, step, count, idle, best.better(polished))
+        def direct() -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+            rhs = jnp.where(root > 0, root * residual, 0.0)
+            solution = problem.solve_shifted(root, 1 / limit, rhs, problem.support_sizes)
+            correction = root * solution
+            moved = problem.penalty.prox(coef + correction / problem.scale, jnp.finfo(u.dtype).tiny)
+            onward = problem.scale * (moved - coef)
+            direction = jnp.where(alone, onward, change - correction)
+            return direction, problem.matvec(direction)
+
+        direction, curved_direction = jax.lax.cond(
+            solved, lambda: (jnp.zeros_like(u), jnp.zeros_like(u)), direct
+        )
+        counted = eqx.tree_at(lambda s: s.count, state, state.count + 1)
 
         def newton() -> _State:
-            point, new_pull, step = _newton_step(problem, state, v, change, curved)
-            return _State(state.centre, point, new_pull, step, state.count + 1, state.idle, best)
+            better = _better(state.best, current)
+            return _newton_step(problem, counted, v, direction, curved_direction, better)
 
-        return jax.lax.cond(solved, recentre, newton)
+        def arrived() -> _State:
+            better = eqx.tree_at(lambda s: s.best, counted, _better(state.best, current))
+            return self._try_support(problem, better, current, largest, tol)
+
+        def on_support() -> _State:
+            moved = coef + direction / problem.scale
+            new = _candidate(problem, moved, current.pull - curved_direction)
+            return self._after_trial(problem, counted, new, largest)
+
+        case = jnp.where(alone, 2, solved.astype(int))
+        return jax.lax.switch(case, [newton, arrived, on_support])
+
+    def _try_support(
+        self,
+        problem: GramProblem,
+        state: _State,
+        current: _Candidate,
+        largest: float,
+        tol: Float[Array, ""],
+    ) -> _State:
+        """Go on by solving on the support where it seems settled, else from a new centre."""
+        u = problem.scale * current.coef
+        near = problem.prox_derivative(u + current.pull, jnp.array(1.0)) != 0
+        moving = problem.penalty.support(current.coef) & problem.inside
+        settled = jnp.sum(near != moving) <= jnp.sum(moving) // 10
+        trying = eqx.tree_at(
+            lambda s: (s.point, s.pull, s.trials, s.attempt),
+            state,
+            (u, current.pull, jnp.array(1), current),
+        )
+        return _select(settled, trying, self._recentre(problem, state, current, largest))
+
+    def _after_trial(
+        self, problem: GramProblem, state: _State, new: _Candidate, largest: float
+    ) -> _State:
+        """Another trial while they help.
+
+        The first may raise the gap a little: the signs that it gets wrong are repaired by the
+        second. Beyond that, only what shrinks the gap goes on.
+        """
+        promising = new.gap <= jnp.where(state.trials == 1, 10.0, 0.7) * state.attempt.gap
+        attempt = _better(state.attempt, new)
+        again = eqx.tree_at(
+            lambda s: (s.point, s.pull, s.trials, s.attempt, s.best),
+            state,
+            (problem.scale * new.coef, new.pull, state.trials + 1, attempt, state.best),
+        )
+        onward = _select(promising, again, self._recentre(problem, state, attempt, largest))
+        return eqx.tree_at(lambda s: s.best, onward, _better(state.best, new))
+
+    def _recentre(
+        self, problem: GramProblem, state: _State, centre: _Candidate, largest: float
+    ) -> _State:
+        """The next proximal-point step, with a larger σ."""
+        u = problem.scale * centre.coef
+        return eqx.tree_at(
+            lambda s: (s.centre, s.point, s.pull, s.step, s.trials, s.idle),
+            state,
+            (
+                u,
+                u,
+                centre.pull,
+                jnp.minimum(state.step * self.growth, largest),
+                jnp.array(0),
+                state.idle + (state.step >= largest),
+            ),
+        )
 
 
-def _polish(
-    problem: GramProblem, start: _Candidate, largest: float, tol: Float[Array, ""]
-) -> tuple[_Candidate, Int[Array, ""]]:
-    """Newton's method on the optimality condition while it helps, and the solves that it took."""
-    near = problem.prox_derivative(problem.scale * start.coef + start.pull, jnp.array(1.0)) != 0
-    moving = problem.penalty.support(start.coef) & problem.inside
-    settled = jnp.sum(near != moving) <= jnp.sum(moving) // 10
-
-    def step(state: tuple[_Candidate, _Candidate, Array, Array]) -> tuple:
-        best, current, count, _ = state
-        new = _support_step(problem, current, largest)
-        # The first solve may raise the gap a little: the signs that it gets wrong are repaired by
-        # the second. Beyond that, only what shrinks the gap goes on.
-        promising = new.gap <= jnp.where(count == 0, 10.0, 0.7) * best.gap
-        return best.better(new), new, count + 1, promising & (new.gap > tol)
-
-    going = settled & (start.gap > tol)
-    state = (start, start, jnp.array(0), going)
-    best, _, count, _ = jax.lax.while_loop(lambda state: state[3], step, state)
-    return best, count
+def _candidate(
+    problem: GramProblem, coef: Float[Array, " k"], pull: Float[Array, " k"]
+) -> _Candidate:
+    gap = problem.gap(coef, pull)
+    return _Candidate(coef, pull, jnp.where(jnp.isnan(gap), jnp.inf, gap))
 
 
-def _support_step(problem: GramProblem, current: _Candidate, largest: float) -> _Candidate:
-    """From the support of a proximal-gradient step, the exact solution on it.
+def _select(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
-    Solves (G + ∇²g) δ = c − ∇g, up to a ridge at the size of rounding.
-    """
-    u = problem.scale * current.coef
-    coef = problem.prox_coef(u + current.pull, jnp.ones((), u.dtype))
-    b = problem.scale * coef
-    pull = current.pull - problem.matvec(b - u)
-    slope = problem.penalty.local_gradient(coef) / problem.scale
-    sigma = jnp.asarray(largest, b.dtype)
-    root = jnp.sqrt(problem.prox_derivative(b + sigma * slope, sigma))
-    mismatch = jnp.where(root > 0, pull - slope, 0.0)
-    change = root * problem.solve_shifted(root, 1 / sigma, root * mismatch, problem.support_sizes)
-    moved = problem.penalty.prox(coef + change / problem.scale, jnp.finfo(b.dtype).tiny)
-    pull = pull - problem.matvec(problem.scale * (moved - coef))
-    gap = problem.gap(moved, pull)
-    return _Candidate(moved, pull, jnp.where(jnp.isnan(gap), jnp.inf, gap))
+
+def _better(old: _Candidate, new: _Candidate) -> _Candidate:
+    """Not worse is better: a later point is nearer even where the gap no longer resolves it."""
+    return _select(new.gap <= old.gap * (1 + 100 * jnp.finfo(old.gap.dtype).eps), new, old)
+
+
+def _is_solved(state: _State, u: Float[Array, " k"], curved: Float[Array, " k"]) -> Bool[Array, ""]:
+    """Whether u solves the proximal-point step: ``curved`` is the residual of its optimality."""
+    moved = jnp.max(jnp.abs(u - state.centre)) / state.step
+    rounding = 64 * jnp.finfo(u.dtype).eps * jnp.max(jnp.abs(state.pull))
+    return jnp.max(jnp.abs(curved)) <= jnp.maximum(0.1 * moved, rounding)
 
 
 def _newton_step(
     problem: GramProblem,
     state: _State,
     v: Float[Array, " k"],
-    change: Float[Array, " k"],
+    direction: Float[Array, " k"],
     curved: Float[Array, " k"],
-) -> tuple[Float[Array, " k"], Float[Array, " k"], Float[Array, ""]]:
-    """One damped Newton step on the dual; where the factorisation fails, a smaller σ instead."""
-    root = jnp.sqrt(problem.prox_derivative(v, state.step))
-    sizes = problem.support_sizes
-    correction = problem.solve_shifted(root, 1 / state.step, root * curved, sizes)
-    direction = change - root * correction
-    curved_direction = problem.matvec(direction)
-    length = _line_search(problem, state, v, direction, curved_direction)
+    best: _Candidate,
+) -> _State:
+    """A damped Newton step on the dual; where the factorisation fails, a smaller σ instead."""
+    length = _line_search(problem, state, v, direction, curved)
     failed = ~jnp.all(jnp.isfinite(direction))
     point = jnp.where(failed, state.point, state.point + length * direction)
-    pull = jnp.where(failed, state.pull, state.pull - length * curved_direction)
-    return point, pull, jnp.where(failed, state.step / 100, state.step)
+    pull = jnp.where(failed, state.pull, state.pull - length * curved)
+    step = jnp.where(failed, state.step / 100, state.step)
+    return eqx.tree_at(
+        lambda s: (s.point, s.pull, s.step, s.best), state, (point, pull, step, best)
+    )
 
 
 def _line_search(

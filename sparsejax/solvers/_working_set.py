@@ -16,12 +16,14 @@ from ._gram import GramProblem, switch_width
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
 
 _SMALLEST, _MIDDLE, _LARGEST = 64, 256, 4096
+_BLOCK = 256  # rows of a Gram matrix that are updated at once
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 
 class _State(eqx.Module):
     iterate: Iterate
-    gram: Float[Array, "k k"]  # memory for the Gram matrix, written in place
+    index: Int[Array, " k"]  # the features of the last working set, padded with p
+    gram: Float[Array, "k k"]  # their Gram matrix, in memory that is written in place
     steps: Int[Array, ""]
     inner: Int[Array, ""]
     width: Int[Array, ""]  # of the last working set
@@ -60,14 +62,18 @@ class WorkingSet(AbstractSolver):
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
         zero = jnp.array(0)
-        state = _State(start, jnp.zeros((0, 0), problem.X.dtype), zero, zero, zero, start.gap, zero)
+        index, gram = _memory(problem, 0)
+        state = _State(start, index, gram, zero, zero, zero, start.gap, zero)
         widths = _widths(problem)
-        # Small working sets have a memory of their own: clearing that of the large ones takes
-        # longer than solving a very sparse problem.
-        small = tuple(width for width in widths if width <= _MIDDLE)
+        # Where there may be large working sets, small ones have a memory of their own: clearing
+        # that of the large ones takes longer than solving a very sparse problem. It also takes
+        # twice as long to compile.
+        split = widths[-1] > 2 * _MIDDLE
+        small = tuple(width for width in widths if width <= _MIDDLE) if split else widths
         state = self._phase(problem, state, tol, max_steps, small, last=small == widths)
         if small != widths:
-            state = self._phase(problem, state, tol, max_steps, widths, last=True)
+            # With the last of the small ones, for a support that has shrunk meanwhile.
+            state = self._phase(problem, state, tol, max_steps, widths[len(small) - 1 :], last=True)
         return state.iterate, {
             "num_steps": state.steps,
             "num_inner_iterations": state.inner,
@@ -91,12 +97,11 @@ class WorkingSet(AbstractSolver):
             return going & (state.stalled < _PATIENCE) & fits
 
         def loop(state: _State) -> _State:
-            memory = jnp.zeros((widths[-1], widths[-1]), problem.X.dtype)
-            # The memory is blank, so there is no width whose Gram matrix could be kept.
-            state = eqx.tree_at(lambda s: (s.gram, s.width), state, (memory, jnp.array(0)))
+            memory = lambda s: (s.index, s.gram)  # noqa: E731
+            state = eqx.tree_at(memory, state, _memory(problem, widths[-1]))
             step = lambda state: self._step(problem, state, tol, widths)  # noqa: E731
             state = jax.lax.while_loop(unfinished, step, state)
-            return eqx.tree_at(lambda s: s.gram, state, jnp.zeros((0, 0), problem.X.dtype))
+            return eqx.tree_at(memory, state, _memory(problem, 0))
 
         return jax.lax.cond(unfinished(state), loop, lambda state: state, state)
 
@@ -117,6 +122,7 @@ class WorkingSet(AbstractSolver):
         progress = new.gap < 0.9 * state.best_gap
         return _State(
             new,
+            index,
             gram,
             state.steps + 1,
             state.inner + inner,
@@ -127,13 +133,24 @@ class WorkingSet(AbstractSolver):
 
 
 def _widths(problem: Problem) -> tuple[int, ...]:
-    """Powers of two up to what a support can need, or the largest Gram matrix worth forming."""
+    """Powers of two up to what a support can need, or the largest Gram matrix worth forming.
+
+    Above 1024 the numbers halfway between as well: there a Gram matrix takes seconds.
+    """
     n, p = problem.X.shape
     bound = min(p, max(2 * problem.penalty.max_support(n, p), _SMALLEST), _LARGEST)
     widths = [_SMALLEST]
     while widths[-1] < bound:
-        widths.append(2 * widths[-1])
+        width = 2 * widths[-1]
+        halfway = 3 * width // 4
+        widths += [halfway, width] if 1024 < halfway < bound else [width]
     return (*widths[:-1], min(widths[-1], p))
+
+
+def _memory(problem: Problem, width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
+    """An empty working set and room for its Gram matrix."""
+    empty = jnp.full(width, problem.X.shape[1], jnp.int32)
+    return empty, jnp.zeros((width, width), problem.X.dtype)
 
 
 def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
@@ -167,21 +184,52 @@ def _gather(
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
 
     def gather(width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
-        index = jnp.arange(p) if width == p else jax.lax.top_k(score, width)[1]
-
-        def form(memory: Float[Array, "k k"]) -> Float[Array, "k k"]:
-            columns = problem.X.all_columns() if width == p else problem.X.columns(index)
-            block = problem.loss.gram(columns, problem.y)
-            return jax.lax.dynamic_update_slice(memory, block, (0, 0))
-
-        padded = jnp.pad(index.astype(jnp.int32), (0, widths[-1] - width), constant_values=p)
-        if width < p:
-            return padded, form(state.gram)
-        # All features: what the step before has formed still holds.
-        kept = state.width == p
-        return padded, jax.lax.cond(kept, lambda memory: memory, form, state.gram)
+        chosen = jnp.arange(p) if width == p else jax.lax.top_k(score, width)[1]
+        form = _form_gram if width <= _MIDDLE else _update_gram
+        index, gram = form(problem, state, chosen.astype(jnp.int32))
+        return jnp.pad(index, (0, widths[-1] - width), constant_values=p), gram
 
     return switch_width(choice, widths, gather)
+
+
+def _form_gram(
+    problem: Problem, state: _State, chosen: Int[Array, " w"]
+) -> tuple[Int[Array, " w"], Float[Array, "k k"]]:
+    """The Gram matrix of the chosen features from scratch."""
+    columns = problem.X.columns(chosen)
+    block = problem.loss.gram(columns, columns, problem.y)
+    return chosen, jax.lax.dynamic_update_slice(state.gram, block, (0, 0))
+
+
+def _update_gram(
+    problem: Problem, state: _State, chosen: Int[Array, " w"]
+) -> tuple[Int[Array, " w"], Float[Array, "k k"]]:
+    """The same, but features of the last working set stay in their rows and are not computed.
+
+    New ones take the rows of those that leave, a block of rows at a time.
+    """
+    p, width, size = problem.X.shape[1], chosen.shape[0], state.gram.shape[0]
+    # Rows beyond a narrower block would have to move: begin anew.
+    held = jnp.where(state.width <= width, state.index[:width], p)
+    is_chosen = jnp.zeros(p + 1, bool).at[chosen].set(True)
+    stays = is_chosen[held]
+    is_held = jnp.zeros(p + 1, bool).at[held].set(True)
+    (free,) = jnp.nonzero(~stays, size=width, fill_value=size)
+    (new,) = jnp.nonzero(~is_held[chosen], size=width, fill_value=width)
+    entering = chosen.at[new].get(mode="fill", fill_value=p)
+    index = held.at[free].set(entering, mode="drop")
+    columns = problem.X.all_columns() if width == p else problem.X.columns(index)
+    blocks = -(-width // _BLOCK)
+    rows = jnp.pad(free, (0, blocks * _BLOCK - width), constant_values=size).reshape(blocks, -1)
+
+    def fill(i: Int[Array, ""], gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+        fresh = columns.at[rows[i]].get(mode="fill", fill_value=0.0)
+        block = problem.loss.gram(fresh, columns, problem.y)
+        gram = gram.at[rows[i], :width].set(block, mode="drop")
+        return gram.at[:width, rows[i]].set(block.T, mode="drop")
+
+    used = (jnp.sum(~stays) + _BLOCK - 1) // _BLOCK
+    return index, jax.lax.fori_loop(0, used, fill, state.gram)
 
 
 def _predict(
