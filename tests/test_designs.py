@@ -33,6 +33,9 @@ def _assert_same(design, X, rng):
     np.testing.assert_allclose(design.square_norms(jnp.asarray(h)), h @ X**2, **TOL)
     index = rng.permutation(p)[: max(1, p - 2)]
     np.testing.assert_allclose(design.columns(jnp.asarray(index)), X[:, index].T, **TOL)
+    padded = jnp.append(jnp.asarray(index), p)  # as solvers pad
+    combined = design.combine(padded, jnp.append(jnp.asarray(w[index]), 1.0))
+    np.testing.assert_allclose(combined, X[:, index] @ w[index], **TOL)
 
 
 @every_design

@@ -285,7 +285,7 @@ def test_warm_start():
 
 
 def test_never_silent_about_convergence():
-    X, y = data()
+    X, y = data(p=400)  # more than the first step can take in
     with pytest.warns(ConvergenceWarning, match=r"Lasso did not converge.*tol=1e-10.*max_iter"):
         model = Lasso(1e-4, max_iter=1).fit(X, y)
     assert model.dual_gap_ > 1e-10 * np.var(y)

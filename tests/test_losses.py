@@ -39,6 +39,14 @@ def test_gradient_and_curvature_are_those_of_the_value(z, y, weights):
     np.testing.assert_allclose(jnp.diag(loss.curvature(z, y)), hessian, atol=1e-13)
 
 
+@given(y=vectors, weights=some_weights)
+def test_gram_is_weighted_by_the_curvature(y, weights):
+    rows, columns = np.arange(2.0 * N).reshape(2, N), np.cos(np.arange(3.0 * N)).reshape(3, N)
+    gram = sj.losses.Squared(sample_weight=weights).gram(rows, columns, jnp.asarray(y))
+    expected = rows * reference.row_weights(y, weights) @ columns.T
+    np.testing.assert_allclose(gram, expected, rtol=1e-12, atol=1e-12)
+
+
 @given(z=vectors, u=vectors, y=vectors, weights=some_weights)
 def test_fenchel_gap(z, u, y, weights):
     """f(z) + f*(u) − ⟨z, u⟩, where f*(u) = Σ u²/(2h) + u·y."""

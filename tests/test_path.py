@@ -109,12 +109,12 @@ def test_works_under_jit():
 
 def test_strength_that_does_not_converge_is_reported():
     _, _, problem = _problem()
-    path = sj.path(problem, num=NUM, tol=TOL, max_steps=1, throw=False)
+    path = sj.path(problem, num=NUM, tol=TOL, max_steps=0, throw=False)
     successful = np.asarray(path.results == sj.RESULTS.successful)
     np.testing.assert_array_equal(successful, np.asarray(path.gaps) <= TOL)
     assert not successful.all()
     with pytest.raises(RuntimeError, match="max_steps"):
-        sj.path(problem, num=NUM, tol=TOL, max_steps=1)
+        sj.path(problem, num=NUM, tol=TOL, max_steps=0)
 
 
 @pytest.mark.parametrize(

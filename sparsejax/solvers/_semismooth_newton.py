@@ -84,7 +84,7 @@ class SemismoothNewton(AbstractGramSolver):
         self, problem: GramProblem, tol: Float[Array, ""]
     ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
         eps = jnp.finfo(problem.gram.dtype).eps
-        largest = float(0.01 / (eps * problem.gram.shape[0]))
+        largest = float(0.01 / (eps * problem.gram.shape[0] ** 0.5))
         first = jnp.asarray(min(self.first_step, largest), problem.gram.dtype)
         gap = problem.gap(problem.start_coef, problem.pull)
         given = _Candidate(problem.start_coef, problem.pull, gap)

@@ -1,0 +1,102 @@
+"""Working sets: the Gram matrix that is kept from one to the next, and their widths."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sparsejax as sj
+from sparsejax._certificate import iterate_at
+from sparsejax.solvers import _working_set
+from sparsejax.solvers._working_set import _State, _update_gram, _widths
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+N, P, WIDTH = 20, 700, 512
+
+
+def _problem(n, p, rng):
+    X = rng.normal(size=(n, p))
+    return sj.Problem(X, X[:, 0] + rng.normal(size=n), penalty=sj.penalties.L1(0.01)), X
+
+
+def _state(problem, index, gram, width):
+    start = iterate_at(problem, jnp.zeros(problem.X.shape[1]))
+    zero = jnp.array(0)
+    return _State(start, index, gram, zero, zero, jnp.array(width), start.gap, zero)
+
+
+@pytest.fixture(name="counted")
+def _counted(monkeypatch):
+    """The numbers of rows computed, one entry a block."""
+    rows = []
+    original = sj.losses.Squared.gram
+
+    def gram(self, fresh, columns, y):
+        jax.debug.callback(lambda block: rows.append(int((block != 0).any(axis=1).sum())), fresh)
+        return original(self, fresh, columns, y)
+
+    monkeypatch.setattr(sj.losses.Squared, "gram", gram)
+    return rows
+
+
+def test_gram_of_a_changed_working_set(rng, counted):
+    problem, X = _problem(N, P, rng)
+    first = jnp.asarray(rng.permutation(P)[:WIDTH], jnp.int32)
+    index, gram = _working_set._memory(problem, WIDTH)
+    index, gram = _update_gram(problem, _state(problem, index, gram, 0), first)
+    np.testing.assert_allclose(gram, X[:, index].T @ X[:, index] / N, atol=1e-13)
+    jax.effects_barrier()
+    assert sum(counted) == WIDTH
+    counted.clear()
+
+    others = np.setdiff1d(np.arange(P), first)[:50]
+    second = jnp.asarray(rng.permutation(np.concatenate([first[50:], others])), jnp.int32)
+    index, gram = _update_gram(problem, _state(problem, index, gram, WIDTH), second)
+    np.testing.assert_array_equal(np.sort(index), np.sort(second))
+    np.testing.assert_allclose(gram, X[:, index].T @ X[:, index] / N, atol=1e-13)
+    jax.effects_barrier()
+    assert sum(counted) == 50  # what stayed was not computed again
+
+
+def test_gram_after_the_working_set_has_shrunk(rng):
+    """Its rows may lie beyond the smaller block: all are computed anew."""
+    problem, X = _problem(N, P, rng)
+    index = jnp.arange(WIDTH, dtype=jnp.int32)
+    wide = _state(problem, index, jnp.full((WIDTH, WIDTH), jnp.nan), WIDTH)
+    chosen = jnp.arange(100, 100 + WIDTH // 2, dtype=jnp.int32)
+    index, gram = _update_gram(problem, wide, chosen)
+    block = gram[: WIDTH // 2, : WIDTH // 2]
+    np.testing.assert_allclose(block, X[:, index].T @ X[:, index] / N, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((5, 40), (40,)),
+        ((38, 3051), (64, 128)),
+        ((200, 10_000), (64, 128, 256, 512)),
+        ((5000, 500), (64, 128, 256, 500)),
+        ((1000, 5000), (64, 128, 256, 512, 1024, 1536, 2048)),
+        ((11_000, 70_000), (64, 128, 256, 512, 1024, 1536, 2048, 3072, 4096)),
+    ],
+)
+def test_widths(shape, expected):
+    design = sj.designs.as_design(jax.experimental.sparse.BCOO.fromdense(jnp.ones((1, 1))))
+    sparse = sj.designs.Sparse(design.data, design.rows, design.cols, shape)
+    problem = sj.Problem(sparse, np.ones(shape[0]), penalty=sj.penalties.L1(0.1))
+    assert _widths(problem) == expected
+
+
+def test_large_supports(rng):
+    """Wider than the small phase's memory, saturated, and with features that leave."""
+    n, p = 300, 900
+    X = np.cumsum(rng.normal(size=(p, n)), axis=0).T / 10
+    y = X @ (rng.random(p) < 0.5) + rng.normal(size=n)
+    problem = sj.Problem(X, y, penalty=sj.penalties.L1(1.0), fit_intercept=True)
+    strength = sj.strength_max(problem) / 5000
+    problem = sj.Problem(X, y, penalty=sj.penalties.L1(strength), fit_intercept=True)
+    solution = sj.solve(problem, tol=1e-10)
+    assert int(solution.stats["width"]) >= 512
+    assert jnp.sum(solution.coef != 0) > 128
+    assert sj.duality_gap(problem, solution.coef) <= 1e-10
