@@ -52,6 +52,23 @@ def test_padding_index_is_a_zero_column(wrap, rng):
     np.testing.assert_array_equal(block[jnp.array([0, 2, 3])], 0.0)
 
 
+def test_single_precision_sums_of_long_columns(rng):
+    """As exact as a certificate at 1e-6 needs: sums of short runs, not of one entry at a time."""
+    n = 100_000
+    values = rng.random(n).astype(np.float32)
+    X = scipy.sparse.csc_array(np.column_stack([values, np.eye(n, 1, dtype=np.float32), values]))
+    design = sj.designs.as_design(X)
+    assert design.dtype == jnp.float32
+    expected = X.astype(np.float64).T @ np.ones(n)
+    np.testing.assert_allclose(design.rmatvec(jnp.ones(n, jnp.float32)), expected, rtol=1e-6)
+
+
+def test_triplets_must_be_sorted():
+    data, order = jnp.ones(2), jnp.array([1, 0])
+    with pytest.raises(ValueError, match="cols"):
+        sj.designs.Sparse(data, order, order, (2, 2))
+
+
 @every_design
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4), (4, 1)])
 def test_smallest_shapes(wrap, shape, rng):

@@ -8,13 +8,21 @@ import scipy.sparse
 from jax.experimental import sparse as jsparse
 from jaxtyping import Array, Float, Int
 
+from .._checks import is_concrete
 from ._base import AbstractDesign
+
+_RUN = 64  # entries that are added up one by one in single precision
 
 
 class Sparse(AbstractDesign):
-    """X as triplets (data, row, column), best sorted by column; duplicates add up.
+    """X as triplets (data, row, column), sorted by column.
 
     Nothing here ever forms X: products cost O(entries), a block of k columns O(entries + n·k).
+
+    Raises
+    ------
+    ValueError
+        If the columns are known and do not ascend.
 
     Examples
     --------
@@ -29,6 +37,10 @@ class Sparse(AbstractDesign):
     cols: Int[Array, " nnz"]
     _shape: tuple[int, int] = eqx.field(static=True)
 
+    def __check_init__(self) -> None:
+        if is_concrete(self.cols) and np.any(np.diff(np.asarray(self.cols)) < 0):
+            raise ValueError("`cols` must ascend: sort the triplets by column.")
+
     @property
     def shape(self) -> tuple[int, int]:
         return self._shape
@@ -41,7 +53,17 @@ class Sparse(AbstractDesign):
         return jax.ops.segment_sum(self.data * w[self.cols], self.rows, self._shape[0])
 
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        return jax.ops.segment_sum(self.data * r[self.rows], self.cols, self._shape[1])
+        terms, p = self.data * r[self.rows], self._shape[1]
+        if self.dtype.itemsize > 4:
+            return jax.ops.segment_sum(terms, self.cols, p)
+        # A column of 10⁴ entries added up one by one in single precision would be off by more
+        # than a certificate may be: sums of short runs first, then sums of these.
+        order = jnp.arange(terms.shape[0], dtype=self.cols.dtype)
+        run = order // _RUN + self.cols  # another number for every run and every column
+        size = terms.shape[0] // _RUN + p
+        sums = jax.ops.segment_sum(terms, run, size)
+        column = jnp.zeros(size, self.cols.dtype).at[run].set(self.cols)
+        return jax.ops.segment_sum(sums, column, p)
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         n, p = self._shape
@@ -70,13 +92,14 @@ def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Sparse:
 
 
 def from_bcoo(matrix: jsparse.BCOO) -> Sparse:
-    """Triplets of an unbatched JAX BCOO matrix, duplicates added."""
+    """Triplets of an unbatched JAX BCOO matrix, sorted by column, duplicates added."""
     if matrix.n_batch or matrix.n_dense:
         raise TypeError("`X` must be a BCOO matrix without batch or dense dimensions.")
     if not matrix.unique_indices:
         matrix = matrix.sum_duplicates(nse=matrix.nse)
-    # Padding entries point one past the end: gathers clip them and scatters drop them.
-    rows, cols = matrix.indices[:, 0], matrix.indices[:, 1]
     n, p = matrix.shape
-    data = jnp.where((rows < n) & (cols < p), matrix.data, 0.0)
-    return Sparse(data, rows, cols, (n, p))
+    order = jnp.argsort(matrix.indices[:, 1])
+    rows, cols = matrix.indices[order, 0], matrix.indices[order, 1]
+    # Padding entries point one past the end: they become zeros in the last place.
+    data = jnp.where((rows < n) & (cols < p), matrix.data[order], 0.0)
+    return Sparse(data, jnp.minimum(rows, n - 1), jnp.minimum(cols, p - 1), (n, p))

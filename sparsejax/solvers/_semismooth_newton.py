@@ -93,21 +93,19 @@ class SemismoothNewton(AbstractGramSolver):
         state = _State(
             start, start, given.pull, first / self.growth, zero, given, given, zero, zero
         )
-        state = self._try_support(problem, state, given, largest, tol)
+        state = self._try_support(problem, state, given, largest)
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = (state.count < self.max_iterations) & (state.idle < 3)
             return (state.best.gap > tol) & going
 
         def iterate(state: _State) -> _State:
-            return self._iterate(problem, state, largest, tol)
+            return self._iterate(problem, state, largest)
 
         final = jax.lax.while_loop(unfinished, iterate, state)
         return final.best.coef, final.count
 
-    def _iterate(
-        self, problem: GramProblem, state: _State, largest: float, tol: Float[Array, ""]
-    ) -> _State:
+    def _iterate(self, problem: GramProblem, state: _State, largest: float) -> _State:
         """One linear solve: for the dual's Newton step, or on the support alone (σ = ∞).
 
         Both are written as one computation, because the solve is what takes long to compile.
@@ -127,18 +125,19 @@ class SemismoothNewton(AbstractGramSolver):
         root = jnp.sqrt(problem.prox_derivative(jnp.where(alone, u + largest * slope, v), limit))
         residual = jnp.where(alone, current.pull - slope, curved)
 
-        def direct() -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+        def stay() -> tuple[Float[Array, " k"], ...]:
+            return coef, jnp.zeros_like(u), jnp.zeros_like(u)
+
+        def move() -> tuple[Float[Array, " k"], ...]:
             rhs = jnp.where(root > 0, root * residual, 0.0)
             solution = problem.solve_shifted(root, 1 / limit, rhs, problem.support_sizes)
             correction = root * solution
             moved = problem.penalty.prox(coef + correction / problem.scale, jnp.finfo(u.dtype).tiny)
             onward = problem.scale * (moved - coef)
             direction = jnp.where(alone, onward, change - correction)
-            return direction, problem.matvec(direction)
+            return moved, direction, problem.matvec(direction)
 
-        direction, curved_direction = jax.lax.cond(
-            solved, lambda: (jnp.zeros_like(u), jnp.zeros_like(u)), direct
-        )
+        moved, direction, curved_direction = jax.lax.cond(solved, stay, move)
         counted = eqx.tree_at(lambda s: s.count, state, state.count + 1)
 
         def newton() -> _State:
@@ -147,10 +146,9 @@ class SemismoothNewton(AbstractGramSolver):
 
         def arrived() -> _State:
             better = eqx.tree_at(lambda s: s.best, counted, _better(state.best, current))
-            return self._try_support(problem, better, current, largest, tol)
+            return self._try_support(problem, better, current, largest)
 
         def on_support() -> _State:
-            moved = coef + direction / problem.scale
             new = _candidate(problem, moved, current.pull - curved_direction)
             return self._after_trial(problem, counted, new, largest)
 
@@ -158,12 +156,7 @@ class SemismoothNewton(AbstractGramSolver):
         return jax.lax.switch(case, [newton, arrived, on_support])
 
     def _try_support(
-        self,
-        problem: GramProblem,
-        state: _State,
-        current: _Candidate,
-        largest: float,
-        tol: Float[Array, ""],
+        self, problem: GramProblem, state: _State, current: _Candidate, largest: float
     ) -> _State:
         """Go on by solving on the support where it seems settled, else from a new centre."""
         u = problem.scale * current.coef
@@ -188,9 +181,9 @@ class SemismoothNewton(AbstractGramSolver):
         promising = new.gap <= jnp.where(state.trials == 1, 10.0, 0.7) * state.attempt.gap
         attempt = _better(state.attempt, new)
         again = eqx.tree_at(
-            lambda s: (s.point, s.pull, s.trials, s.attempt, s.best),
+            lambda s: (s.point, s.pull, s.trials, s.attempt),
             state,
-            (problem.scale * new.coef, new.pull, state.trials + 1, attempt, state.best),
+            (problem.scale * new.coef, new.pull, state.trials + 1, attempt),
         )
         onward = _select(promising, again, self._recentre(problem, state, attempt, largest))
         return eqx.tree_at(lambda s: s.best, onward, _better(state.best, new))
