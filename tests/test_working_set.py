@@ -8,7 +8,7 @@ import pytest
 import sparsejax as sj
 from sparsejax._certificate import iterate_at
 from sparsejax.solvers import _working_set
-from sparsejax.solvers._working_set import _State, _update_gram, _widths
+from sparsejax.solvers._working_set import _form_gram, _State, _update_gram, _widths
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -68,6 +68,18 @@ def test_gram_after_the_working_set_has_shrunk(rng):
     index, gram = _update_gram(problem, wide, chosen)
     block = gram[: WIDTH // 2, : WIDTH // 2]
     np.testing.assert_allclose(block, X[:, index].T @ X[:, index] / N, atol=1e-13)
+
+
+def test_gram_of_all_features_is_formed_once(rng, counted):
+    problem, X = _problem(N, 40, rng)
+    _, gram = _working_set._memory(problem, 40)
+    everything = jnp.arange(40, dtype=jnp.int32)
+    index, gram = _form_gram(problem, _state(problem, everything, gram, 0), everything)
+    np.testing.assert_allclose(gram, X.T @ X / N, atol=1e-13)
+    _, again = _form_gram(problem, _state(problem, index, gram, 40), everything)
+    np.testing.assert_array_equal(again, gram)
+    jax.effects_barrier()
+    assert sum(counted) == 40
 
 
 @pytest.mark.parametrize(

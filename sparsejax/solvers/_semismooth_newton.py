@@ -53,8 +53,8 @@ class SemismoothNewton(AbstractGramSolver):
 
         (I + σ E G) dz = u − z,
 
-    a Cholesky solve on the features with E ≠ 0. Before the first step and after every other, where
-    the support seems settled, Newton's method on the optimality condition itself (σ = ∞) is
+    a Cholesky solve on the features with E ≠ 0. Before the first step and after each, where the
+    support seems settled, Newton's method on the optimality condition itself (σ = ∞) is
     tried: it ends at rounding within a few solves, or is given up as soon as the gap does not
     shrink. Cost an iteration: O(k² + |support|³/3).
 
@@ -138,15 +138,14 @@ class SemismoothNewton(AbstractGramSolver):
             return moved, direction, problem.matvec(direction)
 
         moved, direction, curved_direction = jax.lax.cond(solved, stay, move)
-        counted = eqx.tree_at(lambda s: s.count, state, state.count + 1)
+        best = _select(alone, state.best, _better(state.best, current))
+        counted = eqx.tree_at(lambda s: (s.count, s.best), state, (state.count + 1, best))
 
         def newton() -> _State:
-            better = _better(state.best, current)
-            return _newton_step(problem, counted, v, direction, curved_direction, better)
+            return _newton_step(problem, counted, v, direction, curved_direction)
 
         def arrived() -> _State:
-            better = eqx.tree_at(lambda s: s.best, counted, _better(state.best, current))
-            return self._try_support(problem, better, current, largest)
+            return self._try_support(problem, counted, current, largest)
 
         def on_support() -> _State:
             new = _candidate(problem, moved, current.pull - curved_direction)
@@ -236,7 +235,6 @@ def _newton_step(
     v: Float[Array, " k"],
     direction: Float[Array, " k"],
     curved: Float[Array, " k"],
-    best: _Candidate,
 ) -> _State:
     """A damped Newton step on the dual; where the factorisation fails, a smaller σ instead."""
     length = _line_search(problem, state, v, direction, curved)
@@ -244,9 +242,7 @@ def _newton_step(
     point = jnp.where(failed, state.point, state.point + length * direction)
     pull = jnp.where(failed, state.pull, state.pull - length * curved)
     step = jnp.where(failed, state.step / 100, state.step)
-    return eqx.tree_at(
-        lambda s: (s.point, s.pull, s.step, s.best), state, (point, pull, step, best)
-    )
+    return eqx.tree_at(lambda s: (s.point, s.pull, s.step), state, (point, pull, step))
 
 
 def _line_search(

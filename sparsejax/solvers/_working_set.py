@@ -196,9 +196,18 @@ def _form_gram(
     problem: Problem, state: _State, chosen: Int[Array, " w"]
 ) -> tuple[Int[Array, " w"], Float[Array, "k k"]]:
     """The Gram matrix of the chosen features from scratch."""
-    columns = problem.X.columns(chosen)
-    block = problem.loss.gram(columns, columns, problem.y)
-    return chosen, jax.lax.dynamic_update_slice(state.gram, block, (0, 0))
+    p = problem.X.shape[1]
+    everything = chosen.shape[0] == p
+
+    def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+        columns = problem.X.all_columns() if everything else problem.X.columns(chosen)
+        block = problem.loss.gram(columns, columns, problem.y)
+        return jax.lax.dynamic_update_slice(gram, block, (0, 0))
+
+    if not everything:
+        return chosen, form(state.gram)
+    # What the step before has formed still holds.
+    return chosen, jax.lax.cond(state.width == p, lambda gram: gram, form, state.gram)
 
 
 def _update_gram(
@@ -218,18 +227,22 @@ def _update_gram(
     (new,) = jnp.nonzero(~is_held[chosen], size=width, fill_value=width)
     entering = chosen.at[new].get(mode="fill", fill_value=p)
     index = held.at[free].set(entering, mode="drop")
-    columns = problem.X.all_columns() if width == p else problem.X.columns(index)
     blocks = -(-width // _BLOCK)
     rows = jnp.pad(free, (0, blocks * _BLOCK - width), constant_values=size).reshape(blocks, -1)
-
-    def fill(i: Int[Array, ""], gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        fresh = columns.at[rows[i]].get(mode="fill", fill_value=0.0)
-        block = problem.loss.gram(fresh, columns, problem.y)
-        gram = gram.at[rows[i], :width].set(block, mode="drop")
-        return gram.at[:width, rows[i]].set(block.T, mode="drop")
-
     used = (jnp.sum(~stays) + _BLOCK - 1) // _BLOCK
-    return index, jax.lax.fori_loop(0, used, fill, state.gram)
+
+    def update(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+        columns = problem.X.all_columns() if width == p else problem.X.columns(index)
+
+        def fill(i: Int[Array, ""], gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+            fresh = columns.at[rows[i]].get(mode="fill", fill_value=0.0)
+            block = problem.loss.gram(fresh, columns, problem.y)
+            gram = gram.at[rows[i], :width].set(block, mode="drop")
+            return gram.at[:width, rows[i]].set(block.T, mode="drop")
+
+        return jax.lax.fori_loop(0, used, fill, gram)
+
+    return index, jax.lax.cond(used > 0, update, lambda gram: gram, state.gram)
 
 
 def _predict(
