@@ -2,6 +2,8 @@
 
 from ._base import (
     AbstractLoss as AbstractLoss,
+    AbstractPointwiseLoss as AbstractPointwiseLoss,
     AbstractQuadraticLoss as AbstractQuadraticLoss,
+    AbstractSmoothLoss as AbstractSmoothLoss,
 )
 from ._squared import Squared as Squared
