@@ -10,7 +10,11 @@ from . import (
     penalties as penalties,
     solvers as solvers,
 )
-from ._adjoint import AbstractAdjoint as AbstractAdjoint, Implicit as Implicit
+from ._adjoint import (
+    AbstractAdjoint as AbstractAdjoint,
+    Implicit as Implicit,
+    Unrolled as Unrolled,
+)
 from ._path import Path as Path, path as path
 from ._problem import Problem as Problem
 from ._solution import RESULTS as RESULTS, Solution as Solution

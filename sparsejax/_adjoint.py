@@ -5,16 +5,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ._certificate import Iterate, iterate_at
+from ._fixed_point import fixed_point_tangent, proximal_step
 from ._problem import Problem
-from .penalties import AbstractSeparablePenalty
-from .solvers import AbstractSolver
-from .solvers._gram import switch_width
-
-_LARGEST = 16384  # widest support whose Hessian is worth forming
+from ._support_tangent import support_tangent
+from .penalties import AbstractGroupSeparablePenalty
+from .solvers import AbstractSolver, lipschitz_constant
 
 
 class AbstractAdjoint(eqx.Module):
@@ -25,22 +23,26 @@ class AbstractAdjoint(eqx.Module):
         self,
         problem: Problem,
         solver: AbstractSolver,
-        start: Float[Array, " p"],
+        start: Float[Array, "p ..."],
         tol: Float[Array, ""],
         max_steps: Int[Array, ""],
-    ) -> tuple[Float[Array, " p"], Iterate, dict[str, Any]]:
+    ) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
         """Differentiable coefficients, the last iterate and the statistics (both constants)."""
 
 
 class Implicit(AbstractAdjoint):
     """The implicit function theorem on the generalised support.
 
-    Off the support S the solution is locally constant (or pinned to a bound); on it the
-    optimality condition X_Sᵀ∇f(X_S w_S) + ∇g_S(w_S) = 0 is differentiated. One linear solve of
-    the size of the support gives the derivative with respect to strengths, weights, bounds,
-    ratios, sample weights, X and y, in forward and reverse mode and to any order, at a cost that
-    does not depend on how the solution was found. Where a coefficient is just about to enter or
-    leave the support, this is the derivative from one side.
+    For penalties that are sums over coefficients or groups of them: off the support S the
+    solution is locally constant (or pinned to a bound); on it the optimality condition
+    X_Sᵀ∇f(X_S w_S) + ∇g_S(w_S) = 0 is differentiated. One linear solve of the size of the support
+    gives the derivative with respect to strengths, weights, bounds, ratios, sample weights, X, y
+    and offsets, in forward and reverse mode and to any order, at a cost that does not depend on
+    how the solution was found. Where a coefficient is just about to enter or leave the support,
+    this is the derivative from one side.
+
+    For others, and for several targets, the fixed point w = prox(w − t∇f(w)) is differentiated:
+    one linear solve with the derivative of the proximal operator.
 
     Notes
     -----
@@ -52,17 +54,62 @@ class Implicit(AbstractAdjoint):
         self,
         problem: Problem,
         solver: AbstractSolver,
-        start: Float[Array, " p"],
+        start: Float[Array, "p ..."],
         tol: Float[Array, ""],
         max_steps: Int[Array, ""],
-    ) -> tuple[Float[Array, " p"], Iterate, dict[str, Any]]:
+    ) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
         return _implicit_solve(problem, (solver, start, tol, max_steps))
+
+
+class Unrolled(AbstractAdjoint):
+    """Differentiates proximal-gradient steps begun at the solution.
+
+    Every step moves the derivative nearer to that of ``Implicit()``, at the rate at which the
+    method would converge. It asks for nothing but a proximal operator and a gradient; its memory
+    in reverse mode grows with the number of steps.
+
+    Parameters
+    ----------
+    num_steps
+        How many.
+
+    Notes
+    -----
+    Bolte, Pauwels & Vaiter, One-step differentiation of iterative algorithms (NeurIPS 2023).
+    """
+
+    num_steps: int = eqx.field(default=100, static=True)
+
+    def __check_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"`num_steps` must be at least 1; got {self.num_steps}.")
+
+    def solve(
+        self,
+        problem: Problem,
+        solver: AbstractSolver,
+        start: Float[Array, "p ..."],
+        tol: Float[Array, ""],
+        max_steps: Int[Array, ""],
+    ) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
+        constant = jax.lax.stop_gradient(problem)
+        how = jax.lax.stop_gradient((start, tol, max_steps))
+        iterate, stats = run_sequentially(constant, solver, *how)
+        iterate = jax.lax.stop_gradient(iterate)
+        size = 1 / lipschitz_constant(constant)
+
+        def step(coef: Float[Array, "p ..."], _: None) -> tuple[Float[Array, "p ..."], None]:
+            return proximal_step(problem, coef, size), None
+
+        moved, _ = jax.lax.scan(step, iterate.coef, length=self.num_steps)
+        # The value is the solver's to the last digit; only the derivative is that of the steps.
+        return iterate.coef + (moved - jax.lax.stop_gradient(moved)), iterate, stats
 
 
 @eqx.filter_custom_jvp
 def _implicit_solve(
     problem: Problem, how: tuple[AbstractSolver, Array, Array, Array]
-) -> tuple[Float[Array, " p"], Iterate, dict[str, Any]]:
+) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
     iterate, stats = run_sequentially(problem, *how)
     return iterate.coef, iterate, stats
 
@@ -79,7 +126,7 @@ def _implicit_solve_jvp(primals: Any, tangents: Any) -> Any:
 def run_sequentially(
     problem: Problem,
     solver: AbstractSolver,
-    start: Float[Array, " p"],
+    start: Float[Array, "p ..."],
     tol: Float[Array, ""],
     max_steps: Int[Array, ""],
 ) -> tuple[Iterate, dict[str, Any]]:
@@ -99,86 +146,8 @@ def run_sequentially(
 
 
 def _coef_tangent(
-    problem: Problem, coef: Float[Array, " p"], problem_dot: Any
-) -> Float[Array, " p"]:
-    penalty = problem.penalty
-    if not isinstance(penalty, AbstractSeparablePenalty):
-        raise TypeError(f"Implicit() cannot differentiate {type(penalty).__name__} yet.")
-    support = penalty.support(coef)
-    n, p = problem.X.shape
-    bound = min(penalty.max_support(n, p), p, _LARGEST)
-    widths = (*(width for width in (64, 256, 1024, 4096) if width < bound), bound)
-
-    # Recomputed in the backward pass: a switch would keep what every branch could need.
-    @jax.checkpoint
-    def tangent_on(index: Int[Array, " k"]) -> Float[Array, " p"]:
-        return _tangent_on(index, problem, coef, problem_dot)
-
-    def branch(width: int) -> Float[Array, " p"]:
-        (index,) = jnp.nonzero(support, size=width, fill_value=p)
-        return tangent_on(index)
-
-    count = jnp.sum(support)
-    tangent = switch_width(jnp.sum(count > jnp.array(widths[:-1], int)), widths, branch)
-    # More features than any solution needs (exact ties): no derivative rather than a wrong one.
-    return jnp.where(count > bound, jnp.nan, tangent)
-
-
-def _tangent_on(
-    index: Int[Array, " k"], problem: Problem, coef: Float[Array, " p"], problem_dot: Any
-) -> Float[Array, " p"]:
-    """Solve for the tangent on the features ``index``; entries equal to p are padding."""
-    inside = index < coef.shape[0]
-    moving = coef.at[index].get(mode="fill", fill_value=0.0)
-
-    def optimality(problem: Problem) -> tuple[Float[Array, " k"], Float[Array, " p"]]:
-        pinned = problem.penalty.anchor(coef)
-        columns = problem.X.columns(index)
-        predictions = moving @ columns
-        if pinned is None:
-            pinned = jnp.zeros_like(coef)
-        else:
-            predictions = predictions + problem.X.matvec(pinned)
-        gradient = columns @ problem.loss.gradient(predictions, problem.y)
-        slope = problem.penalty.restrict(index).local_gradient(moving)
-        return jnp.where(inside, gradient + slope, 0.0), pinned
-
-    _, (mismatch, pinned_dot) = eqx.filter_jvp(optimality, (problem,), (problem_dot,))
-    # None is a tangent known to be zero before any number is seen.
-    mismatch = jnp.zeros_like(moving) if mismatch is None else mismatch
-    pinned_dot = jnp.zeros_like(coef) if pinned_dot is None else pinned_dot
-    tangent = -_solve_hessian(_hessian(index, problem, moving, inside), mismatch)
-    # Pinned tangents vanish on the support, so adding is setting (and can be transposed).
-    return pinned_dot.at[index].add(tangent, mode="drop")
-
-
-def _hessian(
-    index: Int[Array, " k"], problem: Problem, moving: Float[Array, " k"], inside: Array
-) -> Float[Array, "k k"]:
-    columns = problem.X.columns(index)
-    # Quadratic losses have the same curvature everywhere, so the predictions do not matter.
-    curvature = problem.loss.curvature(moving @ columns, problem.y)
-    penalty = problem.penalty.restrict(index)
-    diagonal = jax.jvp(penalty.local_gradient, (moving,), (jnp.ones_like(moving),))[1]
-    hessian = columns @ (curvature * columns).T
-    return hessian + jnp.diag(jnp.where(inside, diagonal, 1.0))
-
-
-def _solve_hessian(hessian: Float[Array, "k k"], rhs: Float[Array, " k"]) -> Float[Array, " k"]:
-    """H⁻¹ rhs in units of unit diagonal, with a ridge at rounding and one refinement step.
-
-    JAX's own Cholesky instead of lineax, whose check for NaN is a call back to the host.
-    """
-    diagonal = jnp.diagonal(hessian)
-    scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
-    unit = hessian / scale[:, None] / scale
-    size = unit.shape[0]
-    ridge = size * jnp.finfo(unit.dtype).eps * jnp.eye(size, dtype=unit.dtype)
-
-    def solve(_: Any, vector: Float[Array, " k"]) -> Float[Array, " k"]:
-        factor = jax.scipy.linalg.cho_factor(unit + ridge, lower=True)
-        first = jax.scipy.linalg.cho_solve(factor, vector)
-        return first + jax.scipy.linalg.cho_solve(factor, vector - unit @ first)
-
-    solution = jax.lax.custom_linear_solve(unit.__matmul__, rhs / scale, solve, symmetric=True)
-    return solution / scale
+    problem: Problem, coef: Float[Array, "p ..."], problem_dot: Any
+) -> Float[Array, "p ..."]:
+    if isinstance(problem.penalty, AbstractGroupSeparablePenalty) and coef.ndim == 1:
+        return support_tangent(problem, coef, problem_dot)
+    return fixed_point_tangent(problem, coef, problem_dot, 1 / lipschitz_constant(problem))

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._problem import Problem
-from .penalties import AbstractSeparablePenalty, AbstractStrengthPenalty
+from ._problem import Problem, rmatvec
+from .penalties import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
 
 
 class Iterate(eqx.Module):
@@ -15,39 +15,38 @@ class Iterate(eqx.Module):
     ``pull`` is −Xᵀ∇loss: the force of the data on each coefficient. ``gap`` is relative.
     """
 
-    coef: Float[Array, " p"]
-    predictions: Float[Array, " n"]
-    pull: Float[Array, " p"]
+    coef: Float[Array, "p ..."]
+    predictions: Float[Array, "n ..."]
+    pull: Float[Array, "p ..."]
     gap: Float[Array, ""]
 
 
 def iterate_at(
-    problem: Problem, coef: Float[Array, " p"], known: Float[Array, " n"] | None = None
+    problem: Problem, coef: Float[Array, "p ..."], known: Float[Array, "n ..."] | None = None
 ) -> Iterate:
     """Evaluate ``coef``: one product with X, unless it is known, and one with its transpose."""
     predictions = _predictions(problem, coef) if known is None else known
-    pull = -problem.X.rmatvec(problem.loss.gradient(predictions, problem.y))
+    pull = -rmatvec(problem.X, problem.loss.gradient(predictions, problem.y))
     return Iterate(coef, predictions, pull, relative_gap(problem, coef, predictions, pull))
 
 
-def _predictions(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, " n"]:
-    """X coef, for free where most solves start: at zero."""
+def _predictions(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:
+    """X coef + offset, for free where most solves start: at zero."""
     nonzero = jnp.any(coef != 0)
-    zeros = jnp.zeros_like(problem.y)
-    return jax.lax.cond(nonzero, lambda: problem.X.matvec(coef), lambda: zeros)
+    return jax.lax.cond(nonzero, lambda: problem.predict(coef), lambda: problem.predict_zero())
 
 
 def relative_gap(
     problem: Problem,
-    coef: Float[Array, " p"],
-    predictions: Float[Array, " n"],
-    pull: Float[Array, " p"],
+    coef: Float[Array, "p ..."],
+    predictions: Float[Array, "n ..."],
+    pull: Float[Array, "p ..."],
 ) -> Float[Array, ""]:
     """Duality gap over the objective at zero, from the better of two rescaled dual points.
 
-    The dual of min f(Xw) + g(w) is max −f*(u) − g*(−Xᵀu). With u = s∇f(Xw) the gap splits into
-    two Fenchel–Young terms, each a sum of nonnegative numbers, so it keeps its digits down to
-    rounding. s = 1 is tried beside the largest s that is sure to be feasible, because a g* that
+    The dual of min f(Xw) + g(w) is max −f*(u) − g*(−Xᵀu). (An offset is part of f.) With
+    u = s∇f(Xw) the gap splits into two Fenchel–Young terms, each a sum of nonnegative numbers, so
+    it keeps its digits down to rounding. s = 1 is tried beside the largest s that is sure to be feasible, because a g* that
     is finite everywhere (elastic net, box) needs no rescaling.
     """
     gradient = problem.loss.gradient(predictions, problem.y)
@@ -57,24 +56,28 @@ def relative_gap(
         data = problem.loss.fenchel_gap(predictions, scale * gradient, problem.y)
         return data + problem.penalty.fenchel_gap(coef, scale * pull)
 
-    best = jnp.minimum(gap(jnp.ones_like(pull[0])), gap(problem.penalty.dual_scale(pull)))
+    best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(problem.penalty.dual_scale(pull)))
     return jnp.maximum(best, 0.0) / objective_at_zero(problem)
 
 
 def objective_at_zero(problem: Problem) -> Float[Array, ""]:
-    """The loss of the zero vector, or one where that is zero: the unit of relative gaps."""
-    value = problem.loss.value(jnp.zeros_like(problem.y), problem.y)
+    """The loss of the zero vector, or one where that is zero: the unit of relative gaps.
+
+    Losses are counted from their infimum, −f*(0), because some (Poisson) may be negative.
+    """
+    zero = problem.predict_zero()
+    value = problem.loss.fenchel_gap(zero, jnp.zeros_like(zero), problem.y)
     return jnp.where(value > 0, value, 1.0)
 
 
-def _without_rounding(problem: Problem, pull: Float[Array, " p"]) -> Float[Array, " p"]:
+def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
     """The pull without what is only rounding; the column norms are computed only if needed."""
     penalty = problem.penalty
-    if not isinstance(penalty, AbstractSeparablePenalty):
+    if not isinstance(penalty, AbstractGroupSeparablePenalty):
         return pull
 
-    def clean() -> Float[Array, " p"]:
-        curvature = problem.loss.curvature(jnp.zeros_like(problem.y), problem.y)
+    def clean() -> Float[Array, "p ..."]:
+        curvature = problem.loss.curvature(problem.predict_zero(), problem.y)
         norms = jnp.sqrt(problem.X.square_norms(curvature))
         return penalty.without_rounding(pull, norms * data_norm(problem))
 
@@ -95,8 +98,8 @@ def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
     distance = jnp.max(problem.penalty.subdiff_distance(iterate.coef, -iterate.pull))
 
     def pull_at_zero() -> Float[Array, ""]:
-        gradient = problem.loss.gradient(jnp.zeros_like(problem.y), problem.y)
-        return jnp.max(jnp.abs(problem.X.rmatvec(gradient)))
+        gradient = problem.loss.gradient(problem.predict_zero(), problem.y)
+        return jnp.max(jnp.abs(rmatvec(problem.X, gradient)))
 
     if isinstance(problem.penalty, AbstractStrengthPenalty):
         strength = problem.penalty.strength

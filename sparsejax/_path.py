@@ -31,17 +31,17 @@ class Path(eqx.Module):
     ----------
     strengths
         (k,) strengths in the order given.
-    coefs
-        (k, p) coefficients.
-    intercepts, gaps
-        (k,) intercepts and relative duality gaps.
+    coefs, intercepts
+        (k, p) coefficients and (k,) intercepts, with another axis where there are several tasks.
+    gaps
+        (k,) relative duality gaps.
     results
         (k,) members of ``RESULTS``.
     """
 
     strengths: Float[Array, " k"]
-    coefs: Float[Array, "k p"]
-    intercepts: Float[Array, " k"]
+    coefs: Float[Array, "k p ..."]
+    intercepts: Float[Array, "k ..."]
     gaps: Float[Array, " k"]
     results: RESULTS
 
@@ -138,10 +138,10 @@ def _path(
         result = result_of(current, iterate, tol, stats, max_steps)
         return iterate, (iterate.coef, iterate.gap, result)
 
-    zeros = jnp.zeros(centred.X.shape[1], centred.X.dtype)
+    zeros = jnp.zeros(centred.coef_shape, centred.X.dtype)
     _, (coefs, gaps, results) = jax.lax.scan(one, iterate_at(centred, zeros), strengths)
     if centring is None:
-        intercepts = jnp.zeros_like(strengths)
+        intercepts = jnp.zeros((*strengths.shape, *zeros.shape[1:]), zeros.dtype)
     else:
         intercepts = jax.vmap(centring.intercept)(coefs)
     return Path(strengths, coefs, intercepts, gaps, results)

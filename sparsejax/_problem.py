@@ -3,18 +3,21 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._arrays import as_inexact, cast_floats
 from ._checks import check_finite
+from ._modules import replace
 from .designs import AbstractDesign, Standardised, as_design
 from .losses import AbstractLoss, AbstractQuadraticLoss, Squared
+from .losses._profiled import Profiled
 from .penalties import AbstractPenalty
 
 
 class Problem(eqx.Module):
-    """min over w and b of loss(X w + b, y) + penalty(w).
+    """min over w and b of loss(X w + b + offset, y) + penalty(w).
 
     Parameters
     ----------
@@ -22,13 +25,17 @@ class Problem(eqx.Module):
         (n, p): array, JAX BCOO or BCSR, SciPy sparse matrix, lineax operator or a design.
         Everything is computed in its dtype.
     y
-        (n,) targets.
+        (n,) targets, or (n, tasks) for several at once: then w is (p, tasks) and b is (tasks,).
+        The loss says what they may be (labels, counts, times and events).
     loss
         Averages over the samples; ``losses.Squared()`` by default.
     penalty
         Carries its own strength.
     fit_intercept
         Whether to fit an unpenalised intercept b (zero otherwise).
+    offset
+        Added to the predictions, of their shape: what is known beforehand, such as the logarithm
+        of an exposure.
 
     Raises
     ------
@@ -47,10 +54,11 @@ class Problem(eqx.Module):
     """
 
     X: AbstractDesign
-    y: Float[Array, " n"]
+    y: Float[Array, "n ..."]
     # Solvers need narrower kinds, which their `check` establishes before they run.
     loss: Any
     penalty: Any
+    offset: Float[Array, "n ..."] | None
     fit_intercept: bool = eqx.field(static=True)
 
     def __init__(
@@ -60,6 +68,7 @@ class Problem(eqx.Module):
         loss: AbstractLoss | None = None,
         penalty: AbstractPenalty | None = None,
         fit_intercept: bool = False,
+        offset: Any = None,
     ):
         loss = Squared() if loss is None else loss
         if not isinstance(loss, AbstractLoss):
@@ -69,24 +78,54 @@ class Problem(eqx.Module):
                 f"`penalty` must be a sparsejax penalty, such as L1(0.1); got {penalty!r}."
             )
         self.X = as_design(X)
-        self.y = _as_targets(y, self.X)
         self.loss = cast_floats(loss, self.X.dtype)
+        self.y = self.loss.targets(_as_targets(y, self.X))
         self.penalty = cast_floats(penalty, self.X.dtype)
         self.fit_intercept = bool(fit_intercept)
         self.loss.check(self.y)
         self.penalty.check(self.X.shape[1])
+        self.offset = None if offset is None else _as_offset(offset, self)
+
+    @property
+    def coef_shape(self) -> tuple[int, ...]:
+        """(p,), or (p, tasks)."""
+        return (self.X.shape[1], *self.loss.outputs(self.y))
 
     def predict(
-        self, coef: Float[Array, " p"], intercept: Float[Array, ""] | float = 0.0
-    ) -> Float[Array, " n"]:
-        """X·coef + intercept on the problem's own samples."""
-        return self.X.matvec(coef) + intercept
+        self, coef: Float[Array, "p ..."], intercept: Float[Array, "..."] | float = 0.0
+    ) -> Float[Array, "n ..."]:
+        """X·coef + intercept + offset on the problem's own samples."""
+        predictions = matvec(self.X, coef) + intercept
+        return predictions if self.offset is None else predictions + self.offset
+
+    def predict_zero(self) -> Float[Array, "n ..."]:
+        """The predictions of the zero vector."""
+        if self.offset is not None:
+            return self.offset
+        return jnp.zeros((self.X.shape[0], *self.loss.outputs(self.y)), self.X.dtype)
 
 
-def _as_targets(y: Any, X: AbstractDesign) -> Float[Array, " n"]:
+def matvec(X: AbstractDesign, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:
+    """X·coef for one target or several."""
+    if coef.ndim == 1:
+        return X.matvec(coef)
+    return jax.vmap(X.matvec, in_axes=1, out_axes=1)(coef)
+
+
+def rmatvec(X: AbstractDesign, residual: Float[Array, "n ..."]) -> Float[Array, "p ..."]:
+    """Xᵀ·residual for one target or several."""
+    if residual.ndim == 1:
+        return X.rmatvec(residual)
+    return jax.vmap(X.rmatvec, in_axes=1, out_axes=1)(residual)
+
+
+def _as_targets(y: Any, X: AbstractDesign) -> Float[Array, "n ..."]:
     y = as_inexact(y, "y").astype(X.dtype)
-    if y.ndim != 1:
-        raise ValueError(f"`y` must be a vector of {X.shape[0]} targets; got shape {y.shape}.")
+    if y.ndim not in (1, 2) or 0 in y.shape[1:]:
+        raise ValueError(
+            f"`y` must be a vector of {X.shape[0]} targets, or a matrix with a row for each "
+            f"sample; got shape {y.shape}."
+        )
     if y.shape[0] != X.shape[0]:
         raise ValueError(
             f"`y` has {y.shape[0]} targets but `X` has {X.shape[0]} samples; they must agree."
@@ -95,34 +134,60 @@ def _as_targets(y: Any, X: AbstractDesign) -> Float[Array, " n"]:
     return y
 
 
+def _as_offset(offset: Any, problem: Problem) -> Float[Array, "n ..."]:
+    offset = as_inexact(offset, "offset").astype(problem.X.dtype)
+    shape = (problem.X.shape[0], *problem.loss.outputs(problem.y))
+    if offset.shape != shape:
+        raise ValueError(f"`offset` must have shape {shape}; got {offset.shape}.")
+    check_finite("offset", offset)
+    return offset
+
+
 class Centring(eqx.Module):
-    """How an intercept was projected out, and how to put it back."""
+    """How the intercept of a quadratic loss was projected out, and how to put it back."""
 
     feature_mean: Float[Array, " p"]
-    target_mean: Float[Array, ""]
+    target_mean: Float[Array, "..."]
 
-    def intercept(self, coef: Float[Array, " p"]) -> Float[Array, ""]:
+    def intercept(self, coef: Float[Array, "p ..."]) -> Float[Array, "..."]:
         """The best intercept for ``coef``."""
         return self.target_mean - self.feature_mean @ coef
 
 
-def project_intercept(problem: Problem) -> tuple[Problem, Centring | None]:
+class Profiling(eqx.Module):
+    """How the intercept of any other loss was minimised over, and how to put it back."""
+
+    problem: Problem
+
+    def intercept(self, coef: Float[Array, "p ..."]) -> Float[Array, "..."]:
+        """The best intercept for ``coef``."""
+        return self.problem.loss.intercept(self.problem.predict(coef), self.problem.y)
+
+
+def project_intercept(problem: Problem) -> tuple[Problem, Centring | Profiling | None]:
     """An equivalent problem without an intercept.
 
     For a quadratic loss the best intercept is ȳ − x̄ᵀw (weighted means), so centring X and y
-    removes it exactly, and the residual of any w is orthogonal to the intercept: the dual point
-    that the certificate is built from is feasible without further ado.
+    removes it exactly; for others the loss is minimised over it at every w. Either way, the
+    gradient of the loss at any w is orthogonal to the intercept: the dual point that the
+    certificate is built from is feasible without further ado. An offset joins the targets of a
+    quadratic loss.
     """
+    quadratic = isinstance(problem.loss, AbstractQuadraticLoss)
+    if quadratic and problem.offset is not None:
+        problem = replace(problem, y=problem.y - problem.offset, offset=None)
     if not problem.fit_intercept:
         return problem, None
-    if not isinstance(problem.loss, AbstractQuadraticLoss):
-        raise TypeError("an intercept needs a quadratic loss for now: set fit_intercept=False.")
+    if not quadratic:
+        profiled = replace(problem, loss=Profiled(problem.loss), fit_intercept=False)
+        return profiled, Profiling(profiled)
     weights = problem.loss.row_weights(problem.y)
-    centring = Centring(problem.X.rmatvec(weights), jnp.vdot(weights, problem.y))
-    centred = Problem(
-        Standardised(problem.X, centring.feature_mean),
-        problem.y - centring.target_mean,
-        problem.loss,
-        problem.penalty,
+    weights = weights / jnp.sum(weights)
+    centring = Centring(problem.X.rmatvec(weights), weights @ problem.y)
+    centred = replace(
+        problem,
+        X=Standardised(problem.X, centring.feature_mean),
+        y=problem.y - centring.target_mean,
+        fit_intercept=False,
     )
     return centred, centring

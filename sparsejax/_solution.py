@@ -51,9 +51,9 @@ class Solution(eqx.Module):
     Attributes
     ----------
     coef
-        (p,) coefficients, with exact zeros off the support.
+        (p,) or (p, tasks) coefficients, with exact zeros off the support.
     intercept
-        Scalar, zero unless fitted.
+        Scalar or (tasks,), zero unless fitted.
     objective
         loss + penalty at the solution.
     gap
@@ -67,8 +67,8 @@ class Solution(eqx.Module):
         What was done: ``stats["solver"]``, ``stats["num_steps"]`` and the solver's own counts.
     """
 
-    coef: Float[Array, " p"]
-    intercept: Float[Array, ""]
+    coef: Float[Array, "p ..."]
+    intercept: Float[Array, "..."]
     objective: Float[Array, ""]
     gap: Float[Array, ""]
     kkt: Float[Array, ""]

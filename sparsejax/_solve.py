@@ -11,10 +11,9 @@ from jaxtyping import Array, Float
 from ._adjoint import AbstractAdjoint, Implicit
 from ._arrays import as_inexact, cast_floats
 from ._certificate import Iterate, iterate_at, kkt_of
-from ._checks import check_finite, check_length, is_concrete
+from ._checks import check_finite, is_concrete
 from ._problem import Problem, project_intercept
 from ._solution import RESULTS, Solution, Stats, require_success
-from .designs import AbstractDesign
 from .penalties import AbstractStrengthPenalty
 from .solvers import AbstractSolver, Auto
 
@@ -24,7 +23,7 @@ def solve(
     solver: AbstractSolver | None = None,
     tol: float | Float[Array, ""] = 1e-8,
     max_steps: int | None = None,
-    init: Float[Array, " p"] | None = None,
+    init: Float[Array, "p ..."] | None = None,
     adjoint: AbstractAdjoint | None = None,
     throw: bool = True,
 ) -> Solution:
@@ -45,7 +44,7 @@ def solve(
     max_steps
         Steps of the solver at most; each solver has its own default.
     init
-        (p,) coefficients to start from (zeros by default).
+        (p,) or (p, tasks) coefficients to start from (zeros by default).
     adjoint
         How to differentiate: ``Implicit()`` by default.
     throw
@@ -87,9 +86,9 @@ def solve(
 
 
 def objective(
-    problem: Problem, coef: Float[Array, " p"], intercept: Float[Array, ""] | float = 0.0
+    problem: Problem, coef: Float[Array, "p ..."], intercept: Float[Array, "..."] | float = 0.0
 ) -> Float[Array, ""]:
-    """loss(X·coef + intercept, y) + penalty(coef).
+    """loss(X·coef + intercept + offset, y) + penalty(coef).
 
     Examples
     --------
@@ -103,7 +102,7 @@ def objective(
     return _objective(problem, coef, jnp.asarray(intercept, problem.X.dtype))
 
 
-def duality_gap(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
+def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, ""]:
     """Upper bound on the suboptimality of ``coef``, relative to the objective at zero.
 
     Computed from a dual feasible point made by rescaling the residual; with an intercept the best
@@ -120,7 +119,7 @@ def duality_gap(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[0]
 
 
-def kkt_violation(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
+def kkt_violation(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, ""]:
     """Largest distance of −∇loss to the penalty's subdifferential, relative to the strength.
 
     Examples
@@ -201,10 +200,11 @@ def checked_max_steps(max_steps: Any, solver: AbstractSolver) -> Any:
     return np.asarray(max_steps) if isinstance(max_steps, int) else jnp.asarray(max_steps)
 
 
-def checked_init(init: Any, problem: Problem, name: str = "init") -> Float[Array, " p"]:
+def checked_init(init: Any, problem: Problem, name: str = "init") -> Float[Array, "p ..."]:
     """Coefficients of the right shape and dtype."""
     init = as_inexact(init, name).astype(problem.X.dtype)
-    check_length(name, init, problem.X.shape[1])
+    if init.shape != problem.coef_shape:
+        raise ValueError(f"`{name}` must have shape {problem.coef_shape}; got {init.shape}.")
     check_finite(name, init)
     return init
 
@@ -215,18 +215,20 @@ def _solve(
     solver: AbstractSolver,
     tol: Float[Array, ""],
     max_steps: Array,
-    init: Float[Array, " p"] | None,
+    init: Float[Array, "p ..."] | None,
     adjoint: AbstractAdjoint,
 ) -> Solution:
     centred, centring = project_intercept(problem)
     if init is None:
-        init = jnp.zeros(problem.X.shape[1], problem.X.dtype)
+        init = jnp.zeros(problem.coef_shape, problem.X.dtype)
     # Into the domain of the penalty: the smallest step leaves all other points where they are.
     start = centred.penalty.prox(init, jnp.finfo(init.dtype).tiny)
     coef, iterate, stats = adjoint.solve(centred, solver, start, tol, max_steps)
-    intercept = jnp.zeros_like(tol) if centring is None else centring.intercept(coef)
+    intercept = (
+        jnp.zeros(coef.shape[1:], tol.dtype) if centring is None else centring.intercept(coef)
+    )
     final = jax.lax.stop_gradient(iterate)
-    predictions = _known_predictions((centred.X, coef), final.predictions)
+    predictions = _known_predictions((centred, coef), final.predictions)
     return Solution(
         coef,
         intercept,
@@ -240,9 +242,9 @@ def _solve(
 
 @eqx.filter_custom_jvp
 def _known_predictions(
-    factors: tuple[AbstractDesign, Float[Array, " p"]], product: Float[Array, " n"]
-) -> Float[Array, " n"]:
-    """X w, known already, as a differentiable function of X and w."""
+    factors: tuple[Problem, Float[Array, "p ..."]], product: Float[Array, "n ..."]
+) -> Float[Array, "n ..."]:
+    """X w + offset, known already, as a differentiable function of the three."""
     del factors
     return product
 
@@ -250,7 +252,7 @@ def _known_predictions(
 @_known_predictions.def_jvp
 def _known_predictions_jvp(primals: Any, tangents: Any) -> Any:
     (factors, product), (factors_dot, _) = primals, tangents
-    _, product_dot = eqx.filter_jvp(lambda f: f[0].matvec(f[1]), (factors,), (factors_dot,))
+    _, product_dot = eqx.filter_jvp(lambda f: f[0].predict(f[1]), (factors,), (factors_dot,))
     return product, product_dot
 
 
@@ -270,7 +272,7 @@ def result_of(
 
 @eqx.filter_jit
 def _objective(
-    problem: Problem, coef: Float[Array, " p"], intercept: Float[Array, ""]
+    problem: Problem, coef: Float[Array, "p ..."], intercept: Float[Array, "..."]
 ) -> Float[Array, ""]:
     loss = problem.loss.value(problem.predict(coef, intercept), problem.y)
     return loss + problem.penalty.value(coef)
@@ -278,7 +280,7 @@ def _objective(
 
 @eqx.filter_jit
 def _evaluate(
-    problem: Problem, coef: Float[Array, " p"]
+    problem: Problem, coef: Float[Array, "p ..."]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     centred, _ = project_intercept(problem)
     iterate = iterate_at(centred, coef)
@@ -288,7 +290,7 @@ def _evaluate(
 @eqx.filter_jit
 def _strength_max(problem: Problem) -> Float[Array, ""]:
     centred, _ = project_intercept(problem)
-    start = iterate_at(centred, jnp.zeros(problem.X.shape[1], problem.X.dtype))
+    start = iterate_at(centred, jnp.zeros(problem.coef_shape, problem.X.dtype))
     null_model = centred.penalty.null_model()
     if null_model is not None:
         restricted = eqx.tree_at(lambda p: p.penalty, centred, null_model)

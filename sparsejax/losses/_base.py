@@ -1,6 +1,7 @@
 """What a loss must be able to do."""
 
 import abc
+import math
 from typing import Self
 
 import equinox as eqx
@@ -77,9 +78,7 @@ class AbstractSmoothLoss(AbstractLoss):
     """A loss with a gradient, and with a curvature that diagonal matrices bound."""
 
     @abc.abstractmethod
-    def gradient(
-        self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
-    ) -> Float[Array, "n ..."]:
+    def gradient(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """∇f(z)."""
 
     @abc.abstractmethod
@@ -91,6 +90,11 @@ class AbstractSmoothLoss(AbstractLoss):
     @abc.abstractmethod
     def curvature_bound(self, y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """A diagonal matrix above ∇²f(z) for every z; infinite where there is none."""
+
+    @property
+    def has_bounded_curvature(self) -> bool:
+        """Whether ``curvature_bound`` is finite."""
+        return True
 
 
 class AbstractPointwiseLoss(AbstractSmoothLoss):
@@ -105,9 +109,7 @@ class AbstractPointwiseLoss(AbstractSmoothLoss):
         """∂φ/∂z."""
 
     @abc.abstractmethod
-    def unit_curvature(
-        self, z: Float[Array, "..."], y: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def unit_curvature(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         """∂²φ/∂z²; at a kink of the gradient, one of its sides."""
 
     @abc.abstractmethod
@@ -120,12 +122,15 @@ class AbstractPointwiseLoss(AbstractSmoothLoss):
     ) -> Float[Array, "..."]:
         """φ(z) + φ*(c) − z·c ≥ 0, +inf for c outside the domain of φ*."""
 
+    @property
+    def has_bounded_curvature(self) -> bool:
+        bound = self.unit_curvature_bound()
+        return not (isinstance(bound, float) and math.isinf(bound))
+
     def value(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, ""]:
         return jnp.sum(self._row_factors(y) * self.unit_value(z, y))
 
-    def gradient(
-        self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
-    ) -> Float[Array, "n ..."]:
+    def gradient(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         return self._row_factors(y) * self.unit_gradient(z, y)
 
     def curvature(
@@ -163,9 +168,7 @@ class AbstractQuadraticLoss(AbstractPointwiseLoss):
     def unit_gradient(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         return z - y
 
-    def unit_curvature(
-        self, z: Float[Array, "..."], y: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def unit_curvature(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.ones_like(z)
 
     def unit_curvature_bound(self) -> float:

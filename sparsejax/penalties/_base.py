@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ._block_matrix import BlockMatrix
+
 
 class AbstractPenalty(eqx.Module):
     """A convex function g(w) that favours structure in the coefficients w.
@@ -51,12 +53,17 @@ class AbstractPenalty(eqx.Module):
         """Raise ``ValueError`` naming the parameter that is out of range or of the wrong length."""
 
 
-class AbstractSeparablePenalty(AbstractPenalty):
-    """g(w) = Σ_j g_j(w_j): what working sets and coordinate descent need."""
+class AbstractGroupSeparablePenalty(AbstractPenalty):
+    """g(w) = Σ_b g_b(w_b) over disjoint groups of coordinates: what working sets need."""
+
+    @property
+    @abc.abstractmethod
+    def groups_of_coordinates(self) -> tuple[Int[Array, " p"], int, int] | None:
+        """Labels, the number of groups and the size of the largest; None for single coordinates."""
 
     @abc.abstractmethod
     def restrict(self, indices: Int[Array, " k"]) -> Self:
-        """The penalty of the coordinates ``indices`` alone."""
+        """The penalty of the coordinates ``indices`` alone: whole groups, and p for padding."""
 
     @abc.abstractmethod
     def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
@@ -69,6 +76,14 @@ class AbstractSeparablePenalty(AbstractPenalty):
     @abc.abstractmethod
     def local_gradient(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
         """∇g on the generalised support, as a differentiable function of w and the parameters."""
+
+    @abc.abstractmethod
+    def hessian(self, w: Float[Array, " p"]) -> BlockMatrix:
+        """The derivative of ``local_gradient``."""
+
+    @abc.abstractmethod
+    def prox_root(self, v: Float[Array, " p"], step: Float[Array, "..."] | float) -> BlockMatrix:
+        """The square root of ∂prox(v), an element of the generalised derivative at kinks."""
 
     def without_rounding(
         self, c: Float[Array, " p"], size: Float[Array, "..."]
@@ -90,11 +105,25 @@ class AbstractSeparablePenalty(AbstractPenalty):
         """Where coordinates off the support are pinned; None stands for zero."""
         return None
 
+
+class AbstractSeparablePenalty(AbstractGroupSeparablePenalty):
+    """g(w) = Σ_j g_j(w_j): what coordinate descent needs."""
+
+    @property
+    def groups_of_coordinates(self) -> None:
+        return None
+
+    def hessian(self, w: Float[Array, " p"]) -> BlockMatrix:
+        return BlockMatrix(jax.jvp(self.local_gradient, (w,), (jnp.ones_like(w),))[1])
+
     def prox_derivative(
         self, v: Float[Array, " p"], step: Float[Array, "..."] | float
     ) -> Float[Array, " p"]:
         """∂prox(v)_j/∂v_j, an element of the generalised derivative at kinks."""
         return jax.jvp(lambda u: self.prox(u, step), (v,), (jnp.ones_like(v),))[1]
+
+    def prox_root(self, v: Float[Array, " p"], step: Float[Array, "..."] | float) -> BlockMatrix:
+        return BlockMatrix(jnp.sqrt(self.prox_derivative(v, step)))
 
 
 class AbstractStrengthPenalty(AbstractPenalty):

@@ -7,27 +7,27 @@ from jaxtyping import Array, Float, Int
 from .._certificate import Iterate
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractSeparablePenalty
 from ._base import AbstractSolver
 from ._fista import FISTA
+from ._prox_newton import ProxNewton, quadratic_solver
 from ._working_set import WorkingSet
-
-_WORKING_SET = WorkingSet()  # making one takes as long as a small solve
 
 
 class Auto(AbstractSolver):
     """Picks a solver for the problem; ``Solution.stats["solver"]`` names it.
 
-    Working sets where the penalty is separable and the loss quadratic, FISTA otherwise.
+    For least squares, working sets where the penalty allows; for other smooth losses of one
+    output, proximal Newton over the same; FISTA for the rest.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
 
     def choose(self, problem: Problem) -> AbstractSolver:
-        separable = isinstance(problem.penalty, AbstractSeparablePenalty)
-        if separable and isinstance(problem.loss, AbstractQuadraticLoss):
-            return _WORKING_SET
-        return FISTA()
+        if problem.loss.outputs(problem.y):
+            return FISTA()
+        if isinstance(problem.loss, AbstractQuadraticLoss):
+            return quadratic_solver(problem)
+        return ProxNewton()
 
     def check(self, problem: Problem) -> None:
         self.choose(problem).check(problem)

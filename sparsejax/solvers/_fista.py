@@ -8,14 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at
-from .._problem import Problem
+from .._problem import Problem, matvec, rmatvec
+from ..losses import AbstractSmoothLoss
 from ._base import AbstractSolver
 
 
 class _State(eqx.Module):
     iterate: Iterate
-    lookahead: Float[Array, " p"]
-    lookahead_predictions: Float[Array, " n"]
+    lookahead: Float[Array, "p ..."]
+    lookahead_predictions: Float[Array, "n ..."]
     momentum: Float[Array, ""]
     steps: Int[Array, ""]
 
@@ -24,7 +25,7 @@ class FISTA(AbstractSolver):
     """Proximal gradient with Nesterov's momentum, restarted when it points uphill.
 
     For any loss with a bounded curvature and any penalty with a proximal operator; the step is
-    one over the largest eigenvalue of Xᵀ diag(curvature) X, found by power iteration.
+    one over the largest eigenvalue of Xᵀ diag(bound) X, found by power iteration.
 
     Parameters
     ----------
@@ -41,7 +42,14 @@ class FISTA(AbstractSolver):
     default_max_steps: ClassVar[int] = 100_000
 
     def check(self, problem: Problem) -> None:
-        del problem  # every pair with a proximal operator and a gradient
+        loss = problem.loss
+        if not isinstance(loss, AbstractSmoothLoss):
+            raise TypeError(f"FISTA does not support {type(loss).__name__}: it has no gradient.")
+        if not loss.has_bounded_curvature:
+            raise TypeError(
+                f"FISTA does not support {type(loss).__name__}, whose curvature has no bound: "
+                "use ProxNewton()."
+            )
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
@@ -68,9 +76,9 @@ class FISTA(AbstractSolver):
 
 def _accelerated_step(problem: Problem, state: _State, step: Float[Array, ""]) -> _State:
     previous = state.iterate
-    gradient = problem.X.rmatvec(problem.loss.gradient(state.lookahead_predictions, problem.y))
+    gradient = rmatvec(problem.X, problem.loss.gradient(state.lookahead_predictions, problem.y))
     coef = problem.penalty.prox(state.lookahead - step * gradient, step)
-    predictions = problem.X.matvec(coef)
+    predictions = problem.predict(coef)
     uphill = jnp.vdot(state.lookahead - coef, coef - previous.coef) > 0
     momentum = jnp.where(uphill, 1.0, state.momentum)
     following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
@@ -85,22 +93,24 @@ def _accelerated_step(problem: Problem, state: _State, step: Float[Array, ""]) -
 
 
 def lipschitz_constant(problem: Problem, num_iterations: int = 60) -> Float[Array, ""]:
-    """Largest eigenvalue of Xᵀ diag(curvature) X by power iteration, two per cent added.
+    """Largest eigenvalue of Xᵀ diag(bound) X by power iteration, two per cent added.
 
     The start is Xᵀ of a fixed vector with no symmetry, so that no eigenvector is missed and the
     result is the same every time.
     """
-    curvature = problem.loss.curvature(jnp.zeros_like(problem.y), problem.y)
-    wave = jnp.sin(1.0 + jnp.arange(problem.y.shape[0], dtype=problem.y.dtype) ** 2)
+    bound = problem.loss.curvature_bound(problem.y)
+    shape = problem.predict_zero().shape
+    bound = jnp.broadcast_to(bound.reshape(bound.shape + (1,) * (len(shape) - bound.ndim)), shape)
+    wave = jnp.sin(1.0 + jnp.arange(bound.size, dtype=bound.dtype) ** 2).reshape(shape)
 
-    def normalised(v: Float[Array, " p"]) -> Float[Array, " p"]:
+    def normalised(v: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
         norm = jnp.linalg.norm(v)
         return v / jnp.where(norm > 0, norm, 1.0)
 
-    def multiply(v: Float[Array, " p"]) -> Float[Array, " p"]:
-        return problem.X.rmatvec(curvature * problem.X.matvec(v))
+    def multiply(v: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
+        return rmatvec(problem.X, bound * matvec(problem.X, v))
 
-    start = normalised(problem.X.rmatvec(wave))
+    start = normalised(rmatvec(problem.X, wave))
     vector = jax.lax.fori_loop(0, num_iterations, lambda _, v: normalised(multiply(v)), start)
     largest = jnp.linalg.norm(multiply(vector))
     return 1.02 * jnp.where(largest > 0, largest, 1.0)

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..penalties import BlockMatrix
+
 
 class GramProblem(eqx.Module):
     """min over b of (b − b₀)ᵀG(b − b₀)/2 − cᵀ(b − b₀) + g(b/scale).
@@ -66,10 +68,15 @@ class GramProblem(eqx.Module):
         """The penalty's proximal operator in the scaled units."""
         return self.scale * self.prox_coef(v, step)
 
-    def prox_derivative(self, v: Float[Array, " k"], step: Float[Array, ""]) -> Float[Array, " k"]:
-        """Its derivative, entry by entry (the same in any units)."""
-        slope = self.penalty.prox_derivative(v / self.scale, step / self.scale**2)
-        return jnp.where(self.inside, slope, 0.0)
+    def prox_root(self, v: Float[Array, " k"], step: Float[Array, ""]) -> BlockMatrix:
+        """The square root of its derivative (the same in any units)."""
+        return self.penalty.prox_root(v / self.scale, step / self.scale**2).where(self.inside)
+
+    def support_root(self, coef: Float[Array, " k"], step: Float[Array, ""]) -> BlockMatrix:
+        """The same where the proximal operator ends at ``coef``."""
+        moving = self.penalty.support(coef) & self.inside
+        hessian = self.penalty.hessian(coef).over(self.scale**2)
+        return hessian.inverse_root(step).where(moving)
 
     def gap(self, coef: Float[Array, " k"], pull: Float[Array, " k"]) -> Float[Array, ""]:
         """Duality gap of the restricted problem at b = scale·coef, whose pull is ``pull``."""
@@ -93,28 +100,29 @@ class GramProblem(eqx.Module):
 
     def solve_shifted(
         self,
-        root: Float[Array, " k"],
+        root: BlockMatrix,
         shift: Float[Array, ""],
         rhs: Float[Array, " k"],
         sizes: tuple[int, ...],
     ) -> Float[Array, " k"]:
-        """(diag(root) G diag(root) + shift·I)⁻¹ rhs on the support of ``root``, zero off it.
+        """(root·G·root + shift·I)⁻¹ rhs on the support of ``root``, zero off it.
 
         Factorised no larger than needed: the support is gathered into the smallest of ``sizes``
         that holds it. Straight to LAPACK, because lineax would double the compile time of this, the
         innermost operation of every solve.
         """
         size = rhs.shape[0]
-        count = jnp.sum(root != 0)
-        (index,) = jnp.nonzero(root, size=size, fill_value=size - 1)
+        moving = root.diagonal != 0
+        count = jnp.sum(moving)
+        (index,) = jnp.nonzero(moving, size=size, fill_value=size - 1)
         used = jnp.arange(size) < count
-        factor = jnp.where(used, root[index] / self.scale[index], 0.0)
         target = jnp.where(used, rhs[index], 0.0)
 
         def solve(width: int) -> Float[Array, " k"]:
-            kept, weight = index[:width], factor[:width]
+            kept = index[:width]
             block = self.gram.at[kept[:, None], kept].get(mode="promise_in_bounds")
-            matrix = weight[:, None] * block * weight + shift * jnp.eye(width, dtype=rhs.dtype)
+            factor = root.take(kept, used[:width]).over(self.scale[kept])
+            matrix = factor.congruence(block) + shift * jnp.eye(width, dtype=rhs.dtype)
             lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
             half = _triangular_solve(lower, target[:width, None], transpose=False)
             solution = _triangular_solve(lower, half, transpose=True)[:, 0]

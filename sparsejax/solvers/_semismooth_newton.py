@@ -78,7 +78,7 @@ class SemismoothNewton(AbstractGramSolver):
     max_iterations: int = eqx.field(default=100, static=True)
 
     def check(self, problem: Problem) -> None:
-        del problem  # every separable penalty
+        del problem  # every penalty that working sets take
 
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
@@ -122,16 +122,16 @@ class SemismoothNewton(AbstractGramSolver):
         # On the support alone (G + ∇²g) δ = c − ∇g is solved, up to a ridge at rounding.
         slope = problem.penalty.local_gradient(coef) / problem.scale
         limit = jnp.where(alone, largest, state.step)
-        root = jnp.sqrt(problem.prox_derivative(jnp.where(alone, u + largest * slope, v), limit))
+        root = _select(alone, problem.support_root(coef, limit), problem.prox_root(v, limit))
         residual = jnp.where(alone, current.pull - slope, curved)
 
         def stay() -> tuple[Float[Array, " k"], ...]:
             return coef, jnp.zeros_like(u), jnp.zeros_like(u)
 
         def move() -> tuple[Float[Array, " k"], ...]:
-            rhs = jnp.where(root > 0, root * residual, 0.0)
+            rhs = root.matvec(residual)
             solution = problem.solve_shifted(root, 1 / limit, rhs, problem.support_sizes)
-            correction = root * solution
+            correction = root.matvec(solution)
             moved = problem.penalty.prox(coef + correction / problem.scale, jnp.finfo(u.dtype).tiny)
             onward = problem.scale * (moved - coef)
             direction = jnp.where(alone, onward, change - correction)
@@ -159,7 +159,7 @@ class SemismoothNewton(AbstractGramSolver):
     ) -> _State:
         """Go on by solving on the support where it seems settled, else from a new centre."""
         u = problem.scale * current.coef
-        near = problem.prox_derivative(u + current.pull, jnp.array(1.0)) != 0
+        near = problem.prox_root(u + current.pull, jnp.array(1.0)).diagonal != 0
         moving = problem.penalty.support(current.coef) & problem.inside
         settled = jnp.sum(near != moving) <= jnp.sum(moving) // 10
         trying = eqx.tree_at(

@@ -14,7 +14,7 @@ from .._certificate import Iterate, iterate_at
 from .._problem import Problem
 from ..designs import Dense
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractVariationalPenalty
+from ..penalties import AbstractVariationalPenalty, BlockMatrix
 from ._base import AbstractSolver
 from ._gram import GramProblem
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
@@ -119,7 +119,8 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             root = jnp.where(problem.inside, _root(v, slopes, ridge), 0.0)
             # √W vanishes nowhere, so the support is always one of the widths.
             one = jnp.ones_like(tol)
-            coef = root * problem.solve_shifted(root, one, root * from_zero, problem.widths)
+            factor = BlockMatrix(root)
+            coef = root * problem.solve_shifted(factor, one, root * from_zero, problem.widths)
             pull = from_zero - problem.matvec(coef)
             # The constant half of the data's energy is left out: only differences matter.
             return _Projection(_finite_sum(slopes, v**2) / 2 - from_zero @ coef / 2, coef, pull)

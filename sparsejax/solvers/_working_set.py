@@ -1,4 +1,4 @@
-"""Certified working sets: the fast default for separable penalties."""
+"""Certified working sets: the fast default for separable and group penalties."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, data_norm, iterate_at, objective_at_zero
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractSeparablePenalty
+from ..penalties import AbstractGroupSeparablePenalty
 from ._base import AbstractSolver
 from ._gram import GramProblem, switch_width
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
@@ -52,7 +52,7 @@ class WorkingSet(AbstractSolver):
         if not isinstance(problem.loss, AbstractQuadraticLoss):
             name = type(problem.loss).__name__
             raise TypeError(f"WorkingSet does not support {name}: use FISTA.")
-        if not isinstance(problem.penalty, AbstractSeparablePenalty):
+        if not isinstance(problem.penalty, AbstractGroupSeparablePenalty):
             raise TypeError(
                 f"WorkingSet does not support {type(problem.penalty).__name__}: use FISTA."
             )
@@ -160,13 +160,26 @@ def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Ar
     violated is added. With more samples than features, what is violated is mostly what is missing.
     """
     n, p = problem.X.shape
-    moving = problem.penalty.support(iterate.coef)
-    saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
+    penalty = problem.penalty
+    moving = penalty.support(iterate.coef)
+    violated = ~moving & (penalty.saturation(iterate.coef, iterate.pull) > 1)
+    settled = jnp.sum(violated) <= jnp.sum(moving) // 10
+    groups = penalty.groups_of_coordinates
+    if groups is not None:  # they come and stay as a whole
+        moving, violated = _spread(moving, groups), _spread(violated, groups)
     support = jnp.sum(moving)
-    violated = jnp.sum(~moving & (saturation > 1))
     growth = jnp.where(support <= 128, jnp.maximum(support, _SMALLEST // 2), 64 + support // 2)
-    settled = violated <= support // 10
-    return support + jnp.minimum(violated, p if p <= n else growth), settled
+    wanted = support + jnp.minimum(jnp.sum(violated & ~moving), p if p <= n else growth)
+    # Room for a group that is cut off where the working set ends.
+    return wanted if groups is None else wanted + groups[2], settled
+
+
+def _spread(
+    chosen: Bool[Array, " p"], groups: tuple[Int[Array, " p"], int, int]
+) -> Bool[Array, " p"]:
+    """All of every group of which anything is chosen."""
+    labels, num_groups, _ = groups
+    return (jax.ops.segment_sum(chosen.astype(jnp.int32), labels, num_groups) > 0)[labels]
 
 
 def _gather(
@@ -184,12 +197,29 @@ def _gather(
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
 
     def gather(width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
-        chosen = jnp.arange(p) if width == p else jax.lax.top_k(score, width)[1]
+        chosen = jnp.arange(p) if width == p else _highest(problem.penalty, score, width)
         form = _form_gram if width <= _MIDDLE else _update_gram
         index, gram = form(problem, state, chosen.astype(jnp.int32))
         return jnp.pad(index, (0, widths[-1] - width), constant_values=p), gram
 
     return switch_width(choice, widths, gather)
+
+
+def _highest(
+    penalty: AbstractGroupSeparablePenalty, score: Float[Array, " p"], width: int
+) -> Int[Array, " w"]:
+    """The features of highest score, as many as fit; whole groups only, padded with p."""
+    groups = penalty.groups_of_coordinates
+    if groups is None:
+        return jax.lax.top_k(score, width)[1]
+    labels, num_groups, _ = groups
+    # One score a group, so that its features stay together.
+    highest = jax.ops.segment_max(score, labels, num_groups)
+    chosen = jnp.lexsort((labels, -highest[labels]))[:width]
+    counts = jnp.zeros(num_groups, int).at[labels[chosen]].add(1)
+    sizes = jax.ops.segment_sum(jnp.ones_like(labels), labels, num_groups)
+    whole = (counts == sizes)[labels[chosen]]
+    return jnp.where(whole, chosen, labels.shape[0])
 
 
 def _form_gram(
@@ -220,7 +250,7 @@ def _update_gram(
     p, width, size = problem.X.shape[1], chosen.shape[0], state.gram.shape[0]
     # Rows beyond a narrower block would have to move: begin anew.
     held = jnp.where(state.width <= width, state.index[:width], p)
-    is_chosen = jnp.zeros(p + 1, bool).at[chosen].set(True)
+    is_chosen = jnp.zeros(p + 1, bool).at[chosen].set(True).at[p].set(False)
     stays = is_chosen[held]
     is_held = jnp.zeros(p + 1, bool).at[held].set(True)
     (free,) = jnp.nonzero(~stays, size=width, fill_value=size)
@@ -277,6 +307,9 @@ def _restrict(
     penalty = problem.penalty.restrict(index)
     used = index < problem.X.shape[1]
     diagonal = jnp.where(used, jnp.diagonal(gram), 0.0)
+    if penalty.groups_of_coordinates is not None:
+        labels, num_groups, _ = penalty.groups_of_coordinates
+        diagonal = jax.ops.segment_max(diagonal, labels, num_groups)[labels]
     scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
     pull = iterate.pull.at[index].get(mode="fill", fill_value=0.0)
     coef = iterate.coef.at[index].get(mode="fill", fill_value=0.0)

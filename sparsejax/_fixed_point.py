@@ -1,0 +1,47 @@
+"""Tangents of solutions through the fixed point of a proximal-gradient step."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Float
+
+from ._problem import Problem, rmatvec
+
+_DENSE = 1024  # coefficients up to which the linear system is formed
+
+
+def proximal_step(
+    problem: Problem, coef: Float[Array, "p ..."], size: Float[Array, ""]
+) -> Float[Array, "p ..."]:
+    """prox(w − size·∇f(w)), which leaves solutions where they are."""
+    gradient = problem.loss.gradient(problem.predict(coef), problem.y)
+    return problem.penalty.prox(coef - size * rmatvec(problem.X, gradient), size)
+
+
+def fixed_point_tangent(
+    problem: Problem, coef: Float[Array, "p ..."], problem_dot: Any, size: Float[Array, ""]
+) -> Float[Array, "p ..."]:
+    """The tangent of the solution ``coef``: (I − ∂w T)⁻¹ ∂θ T θ̇ for the step T(w, θ)."""
+    size = jax.lax.stop_gradient(size)
+    _, moved = eqx.filter_jvp(lambda p: proximal_step(p, coef, size), (problem,), (problem_dot,))
+    if moved is None:  # known to be zero before any number is seen
+        return jnp.zeros_like(coef)
+
+    def residual(flat: Float[Array, " k"]) -> Float[Array, " k"]:
+        direction = flat.reshape(coef.shape)
+        step = lambda w: proximal_step(problem, w, size)  # noqa: E731
+        _, change = jax.jvp(step, (coef,), (direction,))
+        return (direction - change).reshape(-1)
+
+    operator = lx.FunctionLinearOperator(residual, jax.eval_shape(lambda: coef.reshape(-1)))
+    if coef.size <= _DENSE:
+        matrix = lx.MatrixLinearOperator(operator.as_matrix())
+        solution = lx.linear_solve(matrix, moved.reshape(-1), lx.LU(), throw=False)
+    else:
+        eps = float(jnp.finfo(coef.dtype).eps)
+        solver = lx.GMRES(rtol=eps**0.8, atol=0.0, restart=100, max_steps=10_000)
+        solution = lx.linear_solve(operator, moved.reshape(-1), solver, throw=False)
+    return solution.value.reshape(coef.shape)

@@ -1,0 +1,107 @@
+"""Tangents of solutions through the generalised support."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._problem import Problem
+from .losses import AbstractQuadraticLoss
+from .solvers._gram import switch_width
+
+_LARGEST = 16384  # widest support whose Hessian is worth forming
+
+
+def support_tangent(
+    problem: Problem, coef: Float[Array, " p"], problem_dot: Any
+) -> Float[Array, " p"]:
+    """The tangent of the solution ``coef`` for a tangent of the problem."""
+    penalty = problem.penalty
+    support = penalty.support(coef)
+    n, p = problem.X.shape
+    bound = min(penalty.max_support(n, p), p, _LARGEST)
+    widths = (*(width for width in (64, 256, 1024, 4096) if width < bound), bound)
+
+    # Recomputed in the backward pass: a switch would keep what every branch could need.
+    @jax.checkpoint
+    def tangent_on(index: Int[Array, " k"]) -> Float[Array, " p"]:
+        return _tangent_on(index, problem, coef, problem_dot)
+
+    def branch(width: int) -> Float[Array, " p"]:
+        (index,) = jnp.nonzero(support, size=width, fill_value=p)
+        return tangent_on(index)
+
+    count = jnp.sum(support)
+    tangent = switch_width(jnp.sum(count > jnp.array(widths[:-1], int)), widths, branch)
+    # More features than any solution needs (exact ties): no derivative rather than a wrong one.
+    return jnp.where(count > bound, jnp.nan, tangent)
+
+
+def _tangent_on(
+    index: Int[Array, " k"], problem: Problem, coef: Float[Array, " p"], problem_dot: Any
+) -> Float[Array, " p"]:
+    """Solve for the tangent on the features ``index``; entries equal to p are padding."""
+    inside = index < coef.shape[0]
+    moving = coef.at[index].get(mode="fill", fill_value=0.0)
+
+    def optimality(problem: Problem) -> tuple[Float[Array, " k"], Float[Array, " p"]]:
+        pinned = problem.penalty.anchor(coef)
+        columns = problem.X.columns(index)
+        predictions = moving @ columns + problem.predict_zero()
+        if pinned is None:
+            pinned = jnp.zeros_like(coef)
+        else:
+            predictions = predictions + problem.X.matvec(pinned)
+        gradient = columns @ problem.loss.gradient(predictions, problem.y)
+        slope = problem.penalty.restrict(index).local_gradient(moving)
+        return jnp.where(inside, gradient + slope, 0.0), pinned
+
+    _, (mismatch, pinned_dot) = eqx.filter_jvp(optimality, (problem,), (problem_dot,))
+    # None is a tangent known to be zero before any number is seen.
+    mismatch = jnp.zeros_like(moving) if mismatch is None else mismatch
+    pinned_dot = jnp.zeros_like(coef) if pinned_dot is None else pinned_dot
+    tangent = -_solve_hessian(_hessian(index, problem, coef, inside), mismatch)
+    # Pinned tangents vanish on the support, so adding is setting (and can be transposed).
+    return pinned_dot.at[index].add(tangent, mode="drop")
+
+
+def _hessian(
+    index: Int[Array, " k"], problem: Problem, coef: Float[Array, " p"], inside: Array
+) -> Float[Array, "k k"]:
+    columns = problem.X.columns(index)
+    moving = coef.at[index].get(mode="fill", fill_value=0.0)
+    loss, y = problem.loss, problem.y
+    if isinstance(loss, AbstractQuadraticLoss):
+        hessian = loss.gram(columns, columns, y)
+    else:
+        predictions = problem.predict(coef)
+
+        def curved(direction: Float[Array, " n"]) -> Float[Array, " n"]:
+            return jax.jvp(lambda z: loss.gradient(z, y), (predictions,), (direction,))[1]
+
+        hessian = columns @ jax.vmap(curved)(columns).T
+    curvature = problem.penalty.restrict(index).hessian(moving).dense()
+    used = inside[:, None] & inside
+    return hessian + jnp.where(used, curvature, jnp.eye(index.shape[0], dtype=coef.dtype))
+
+
+def _solve_hessian(hessian: Float[Array, "k k"], rhs: Float[Array, " k"]) -> Float[Array, " k"]:
+    """H⁻¹ rhs in units of unit diagonal, with a ridge at rounding and one refinement step.
+
+    JAX's own Cholesky instead of lineax, whose check for NaN is a call back to the host.
+    """
+    diagonal = jnp.diagonal(hessian)
+    scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
+    unit = hessian / scale[:, None] / scale
+    size = unit.shape[0]
+    ridge = size * jnp.finfo(unit.dtype).eps * jnp.eye(size, dtype=unit.dtype)
+
+    def solve(_: Any, vector: Float[Array, " k"]) -> Float[Array, " k"]:
+        factor = jax.scipy.linalg.cho_factor(unit + ridge, lower=True)
+        first = jax.scipy.linalg.cho_solve(factor, vector)
+        return first + jax.scipy.linalg.cho_solve(factor, vector - unit @ first)
+
+    solution = jax.lax.custom_linear_solve(unit.__matmul__, rhs / scale, solve, symmetric=True)
+    return solution / scale

@@ -1,0 +1,127 @@
+"""A loss minimised over the intercept."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._base import AbstractSmoothLoss
+
+_MAX_STEPS = 100
+_HALVINGS = 60
+
+
+class Profiled(AbstractSmoothLoss):
+    """f̃(z) = min over b of f(z + b): what a problem with an intercept looks like to a solver.
+
+    f̃ is convex, ∇f̃(z) = ∇f(z + b) at the best b is orthogonal to the constants, and f̃*(u) is
+    f*(u) for such u. Its Hessian is that of f, less a positive semidefinite term.
+    """
+
+    loss: AbstractSmoothLoss
+
+    @property
+    def sample_weight(self) -> Float[Array, " n"] | None:  # type: ignore[override]
+        """Those of the loss."""
+        return self.loss.sample_weight
+
+    def intercept(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "..."]:
+        """The best b: differentiable, by Newton's method with halving.
+
+        Where the loss has curvature in one direction only, or none (both sides of a kink), any of
+        the best intercepts.
+        """
+
+        def slope(b: Float[Array, "..."]) -> Float[Array, "..."]:
+            return jnp.sum(self.loss.gradient(z + b, y), axis=0)
+
+        def find(_: object, start: Float[Array, "..."]) -> Float[Array, "..."]:
+            return self._minimise(z, y, start)
+
+        def solve(linear: Any, rhs: Float[Array, "..."]) -> Float[Array, "..."]:
+            matrix = jax.jacfwd(linear)(jnp.zeros_like(rhs))
+            return _solve(matrix, rhs, jnp.finfo(z.dtype).eps * jnp.sum(jnp.abs(matrix)))
+
+        start = jnp.zeros(self.loss.outputs(y), z.dtype)
+        return jax.lax.custom_root(slope, start, find, solve)
+
+    def _minimise(
+        self, z: Float[Array, "n ..."], y: Float[Array, "n ..."], start: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        rounding = 8 * jnp.finfo(z.dtype).eps
+        # Where the loss is straight (Huber, far away) the step is long instead of infinite.
+        bound = jnp.sum(self.loss.curvature_bound(y))
+        ridge = jnp.where(jnp.isfinite(bound), jnp.sqrt(jnp.finfo(z.dtype).eps) * bound, 0.0)
+
+        def slopes(b: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, ""]]:
+            gradient = self.loss.gradient(z + b, y)
+            return jnp.sum(gradient, axis=0), jnp.sum(jnp.abs(gradient))
+
+        def unfinished(state: tuple[Array, Array, Array]) -> Array:
+            b, last, steps = state
+            slope, size = slopes(b)
+            going = jnp.any(jnp.abs(slope) > rounding * size) & jnp.any(b != last)
+            return (going & (steps < _MAX_STEPS)) | (steps == 0)
+
+        def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            b, _, steps = state
+            slope, _ = slopes(b)
+            curvature = jax.jacfwd(lambda b: slopes(b)[0])(b)
+            direction = -_solve(curvature, slope, ridge)
+
+            def uphill(trial: tuple[Array, Array]) -> Array:
+                # Convex: the minimum along the ray has not been passed by much while the slope
+                # there is no steeper than it was at the start.
+                length, halvings = trial
+                ahead = jnp.sum(slopes(b + length * direction)[0] * direction)
+                behind = jnp.sum(slope * direction)
+                return (ahead > 0.5 * jnp.abs(behind)) & (halvings < _HALVINGS)
+
+            def halve(trial: tuple[Array, Array]) -> tuple[Array, Array]:
+                return trial[0] / 2, trial[1] + 1
+
+            one = jnp.ones((), z.dtype)
+            length, _ = jax.lax.while_loop(uphill, halve, (one, jnp.array(0)))
+            return b + length * direction, b, steps + 1
+
+        return jax.lax.while_loop(unfinished, step, (start, start, jnp.array(0)))[0]
+
+    def _shifted(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        return z + self.intercept(z, y)
+
+    def value(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, ""]:
+        return self.loss.value(self._shifted(z, y), y)
+
+    def gradient(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        return self.loss.gradient(self._shifted(z, y), y)
+
+    def curvature(
+        self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        return self.loss.curvature(self._shifted(z, y), y)
+
+    def curvature_bound(self, y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        return self.loss.curvature_bound(y)
+
+    @property
+    def has_bounded_curvature(self) -> bool:
+        return self.loss.has_bounded_curvature
+
+    def fenchel_gap(
+        self, z: Float[Array, "n ..."], u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, ""]:
+        return self.loss.fenchel_gap(self._shifted(z, y), u, y)
+
+    def outputs(self, y: Float[Array, "n ..."]) -> tuple[int, ...]:
+        return self.loss.outputs(y)
+
+
+def _solve(
+    matrix: Float[Array, "..."], rhs: Float[Array, "..."], ridge: Float[Array, ""]
+) -> Float[Array, "..."]:
+    """(matrix + ridge)⁻¹ rhs for one intercept or a vector of them."""
+    matrix = matrix.reshape(rhs.size, rhs.size)
+    ridge = ridge + jnp.finfo(matrix.dtype).tiny
+    identity = jnp.eye(rhs.size, dtype=matrix.dtype)
+    return jnp.linalg.solve(matrix + ridge * identity, rhs.reshape(-1)).reshape(rhs.shape)

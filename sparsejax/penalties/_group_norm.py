@@ -1,0 +1,203 @@
+"""What the group Lasso and the sparse group Lasso have in common."""
+
+import abc
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .._arrays import as_inexact
+from .._checks import check_length, check_nonnegative, is_nonnegative
+from .._modules import replace
+from ._base import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
+from ._block_matrix import BlockMatrix, renumber
+from ._groups import as_groups, check_groups, ratio, segment_norms, segment_sums
+
+
+class AbstractGroupNorm(AbstractStrengthPenalty, AbstractGroupSeparablePenalty):
+    """inner·‖w‖₁ + Σ_g outer_g ‖w_g‖₂: a subclass says what the two slopes are."""
+
+    groups: eqx.AbstractVar[Int[Array, " p"]]
+    weights: eqx.AbstractVar[Float[Array, " g"] | None]
+    num_groups: eqx.AbstractVar[int]
+    largest: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def inner_slope(self) -> Float[Array, ""]:
+        """The slope of |w_j|."""
+
+    @abc.abstractmethod
+    def outer_slopes(self) -> Float[Array, " g"]:
+        """The slopes of ‖w_g‖, infinite where a weight is."""
+
+    def check(self, num_features: int) -> None:
+        check_groups(self.groups, num_features)
+
+    def is_valid(self) -> Bool[Array, ""]:
+        valid = is_nonnegative(self.strength)
+        return valid if self.weights is None else valid & jnp.all(is_nonnegative(self.weights))
+
+    def scaled_weights(self, factor: Float[Array, ""]) -> Float[Array, " g"]:
+        """factor · weights, √|g| by default; an infinite weight stays infinite at zero."""
+        if self.weights is None:
+            return factor * jnp.sqrt(self._sums(jnp.ones(self.groups.shape, factor.dtype)))
+        return jnp.where(jnp.isinf(self.weights), jnp.inf, factor * self.weights)
+
+    @property
+    def groups_of_coordinates(self) -> tuple[Int[Array, " p"], int, int]:
+        return self.groups, self.num_groups, self.largest
+
+    def _norms(self, w: Float[Array, " p"]) -> Float[Array, " g"]:
+        return segment_norms(w, self.groups, self.num_groups)
+
+    def _unit(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
+        """w_g/‖w_g‖, zero for a group at zero."""
+        return ratio(w, self._norms(w)[self.groups])
+
+    def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
+        norms = self._norms(w)
+        outer = jnp.sum(jnp.where(norms == 0, 0.0, self.outer_slopes() * norms))
+        return self.inner_slope() * jnp.sum(jnp.abs(w)) + outer
+
+    def _shrink(self, v: Float[Array, " p"], step: Any) -> tuple[Array, Array, Array]:
+        """v after soft thresholding, the length of every group then, and what is left of it."""
+        soft = _soft(v, step * self.inner_slope())
+        norms = self._norms(soft)
+        if jnp.ndim(step):
+            step = jax.ops.segment_max(step, self.groups, self.num_groups)  # constant within one
+        # An infinite weight is infinite at any step, and an unpenalised group stays as it is.
+        outer = self.outer_slopes()
+        threshold = jnp.where(jnp.isinf(outer), jnp.inf, step * outer)
+        left = jnp.where(norms > threshold, 1 - ratio(threshold, norms), 0.0)
+        return soft, norms, jnp.where(threshold == 0, 1.0, left)
+
+    def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
+        soft, _, left = self._shrink(v, step)
+        return soft * left[self.groups]
+
+    def prox_root(self, v: Float[Array, " p"], step: Any) -> BlockMatrix:
+        soft, norms, left = self._shrink(v, step)
+        across = jnp.sqrt(left)[self.groups]
+        moving = (soft != 0) | (self.inner_slope() == 0)
+        direction = jnp.where(across > 0, ratio(soft, norms[self.groups]), 0.0)
+        return BlockMatrix(jnp.where(moving, across, 0.0), 1 - across, direction, self.groups)
+
+    def local_gradient(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
+        slopes = jnp.where(self._norms(w) > 0, self.outer_slopes(), 0.0)
+        return self.inner_slope() * jnp.sign(w) + slopes[self.groups] * self._unit(w)
+
+    def hessian(self, w: Float[Array, " p"]) -> BlockMatrix:
+        norms = self._norms(w)
+        slopes = jnp.where(norms > 0, self.outer_slopes(), 0.0)
+        curvature = ratio(slopes, norms)[self.groups]
+        return BlockMatrix(curvature, -curvature, self._unit(w), self.groups)
+
+    def subdiff_distance(
+        self, w: Float[Array, " p"], grad: Float[Array, " p"]
+    ) -> Float[Array, " p"]:
+        """Every coefficient carries the Euclidean distance of its group."""
+        inner, outer, norms = self.inner_slope(), self.outer_slopes(), self._norms(w)
+        resting = self._norms(_soft(-grad, inner))
+        resting = jnp.where(resting > outer, resting - outer, 0.0)
+        at_zero = jnp.maximum(jnp.abs(grad) - inner, 0.0)
+        moving = self._norms(jnp.where(w == 0, at_zero, grad + self.local_gradient(w)))
+        return jnp.where(norms == 0, resting, moving)[self.groups]
+
+    def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
+        """Non-zero coefficients; with no ℓ1 part, all of a group that is not zero."""
+        smooth = (self._norms(w) > 0) | (self.outer_slopes() == 0)
+        return smooth[self.groups] & ((w != 0) | (self.inner_slope() == 0))
+
+    def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
+        inner, outer = self.inner_slope(), self.outer_slopes()
+        group = ratio(self._norms(_soft(c, inner)) + inner, outer + inner)[self.groups]
+        return jnp.where(self._norms(w)[self.groups] > 0, ratio(jnp.abs(c), inner), group)
+
+    def is_free(self) -> Bool[Array, " p"]:
+        return (self.outer_slopes() == 0)[self.groups] & (self.inner_slope() == 0)
+
+    def gauges(self, c: Float[Array, " p"]) -> Float[Array, " g"]:
+        """The smallest t for which c_g lies in t times the domain of g*, for every group.
+
+        ‖soft(c_g, t·inner)‖ − t·outer_g is convex and decreasing in t: Newton's method from the
+        left never overshoots, and ends at the last digit within a few steps.
+        """
+        inner, outer = self.inner_slope(), self.outer_slopes()
+        bounded = (jnp.isfinite(outer)) & ((outer > 0) | (inner > 0))
+        outer = jnp.where(bounded, outer, 1.0)
+
+        def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
+            t, _ = state
+            soft = _soft(c, inner * t[self.groups])
+            norms = self._norms(soft)
+            steepness = outer + inner * ratio(self._sums(jnp.abs(soft)), norms)
+            new = t + jnp.maximum(ratio(norms - t * outer, steepness), 0.0)
+            # Written so that NaN ends the loop.
+            return new, jnp.any(new > t * (1 + jnp.finfo(c.dtype).eps))
+
+        start = (jnp.zeros_like(outer), jnp.array(True))
+        gauges, _ = jax.lax.while_loop(lambda state: state[1], step, start)
+        free = (self.outer_slopes() == 0) & (inner == 0) & (self._norms(c) > 0)
+        return jnp.where(free, jnp.inf, jnp.where(bounded, gauges, 0.0))
+
+    def dual_scale(self, c: Float[Array, " p"]) -> Float[Array, ""]:
+        return 1.0 / jnp.maximum(1.0, jnp.max(self.gauges(c)))
+
+    def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
+        inner, outer, norms = self.inner_slope(), self.outer_slopes(), self._norms(w)
+        soft = _soft(c, inner)
+        # Rounding of one sum a group.
+        slack = 1 + (4 + self.largest) * jnp.finfo(c.dtype).eps
+        rounding = slack * outer + (slack - 1) * inner
+        inside = jnp.all(self._norms(soft) <= rounding)
+        # Σ_g ‖w_g‖(outer_g − ŵ_gᵀsoft(c)_g) + Σ_j |w_j|·inner − w_j·clip(c_j): none is negative.
+        slopes = jnp.where(norms > 0, outer, 0.0)
+        groups = norms * (slopes - self._sums(self._unit(w) * soft))
+        single = inner * jnp.abs(w) - w * (c - soft)
+        return jnp.where(inside, jnp.sum(groups) + jnp.sum(single), jnp.inf)
+
+    def strength_max(self, c: Float[Array, " p"]) -> Float[Array, ""]:
+        unit = self.with_strength(jnp.ones_like(self.strength))
+        return jnp.max(jnp.where(unit.is_free(), 0.0, unit.gauges(c)[self.groups]))
+
+    def null_model(self) -> Self | None:
+        if self.weights is None:
+            return None
+        unit = self.with_strength(jnp.ones_like(self.strength))
+        free = (unit.outer_slopes() == 0) & (unit.inner_slope() == 0)
+        weights = jnp.where(free, 0.0, jnp.inf).astype(self.weights.dtype)
+        return eqx.tree_at(lambda penalty: penalty.weights, unit, weights)
+
+    def max_support(self, num_samples: int, num_features: int) -> int:
+        return min(num_samples * self.largest, num_features)
+
+    def restrict(self, indices: Int[Array, " k"]) -> Self:
+        labels = self.groups.at[indices].get(mode="fill", fill_value=self.num_groups)
+        local = renumber(labels, self.num_groups + 1)
+        size = indices.shape[0]
+        # Those of the whole groups, even if only some of their coordinates are wanted.
+        given = self.scaled_weights(jnp.ones_like(self.strength))
+        given = given.at[labels].get(mode="fill", fill_value=1.0)
+        weights = jnp.ones(size, given.dtype).at[local].set(given)
+        return replace(self, groups=local, weights=weights, num_groups=size)
+
+    def _sums(self, x: Float[Array, " p"]) -> Float[Array, " g"]:
+        return segment_sums(x, self.groups, self.num_groups)
+
+
+def known_groups(groups: Any, weights: Any) -> tuple[Array, Array | None, int, int]:
+    """Checked labels and weights, the number of groups and the size of the largest."""
+    labels, num_groups = as_groups(groups)
+    largest = int(np.bincount(np.asarray(groups)).max())
+    if weights is not None:
+        weights = as_inexact(weights, "weights")
+        check_nonnegative("weights", weights, ndim=1, finite=False)
+        check_length("weights", weights, num_groups)
+    return labels, weights, num_groups, largest
+
+
+def _soft(v: Float[Array, " p"], threshold: Array) -> Float[Array, " p"]:
+    return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)

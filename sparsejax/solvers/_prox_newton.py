@@ -1,0 +1,180 @@
+"""Proximal Newton: a smooth loss as a sequence of weighted least squares."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .._certificate import Iterate, iterate_at, objective_at_zero, relative_gap
+from .._modules import replace
+from .._problem import Problem, project_intercept
+from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
+from ..losses._profiled import Profiled
+from ..penalties import AbstractGroupSeparablePenalty
+from ._base import AbstractSolver
+from ._fista import FISTA
+from ._working_set import WorkingSet
+
+_PATIENCE = 5  # steps without progress that mean rounding has been reached
+_HALVINGS = 40
+_FLOOR = 1e-4  # smallest curvature of a sample, relative to their mean
+_FORCING = 0.01  # gap of a model's solution, relative to that of the point it was made at
+
+_WORKING_SET = WorkingSet()  # making one takes as long as a small solve
+
+
+class _Weighted(AbstractQuadraticLoss):
+    """Σ_i curvatures_i (y_i − z_i)²/2."""
+
+    curvatures: Float[Array, " n"]
+    sample_weight: None = None
+
+    def row_weights(self, y: Float[Array, " n"]) -> Float[Array, " n"]:
+        return self.curvatures
+
+
+class _State(eqx.Module):
+    iterate: Iterate
+    steps: Int[Array, ""]
+    inner: Int[Array, ""]
+    best_gap: Float[Array, ""]
+    stalled: Int[Array, ""]
+
+
+class ProxNewton(AbstractSolver):
+    """Replace the loss by its quadratic model, solve that with the penalty, search along the way.
+
+    The model at the predictions z is Σ h_i (t_i − z'_i)²/2 with h = ∇²f(z) (its diagonal, or a
+    diagonal matrix above it) and t = z − ∇f(z)/h: a weighted least-squares problem, which the
+    inner solver knows. The step is halved until the objective decreases. Gaps are those of the
+    problem itself. A step of ``max_steps`` is one model.
+
+    Parameters
+    ----------
+    inner
+        Solves the models; by default ``WorkingSet()`` where the penalty allows, else ``FISTA()``.
+
+    Notes
+    -----
+    Lee, Sun & Saunders (SIAM J. Optim. 2014); as in glmnet (Friedman et al., JSS 2010).
+    """
+
+    inner: AbstractSolver | None = None
+
+    default_max_steps: ClassVar[int] = 200
+
+    def check(self, problem: Problem) -> None:
+        name = type(problem.loss).__name__
+        if not isinstance(problem.loss, AbstractSmoothLoss):
+            raise TypeError(f"ProxNewton does not support {name}: it has no gradient.")
+        if problem.loss.outputs(problem.y):
+            raise TypeError(
+                f"ProxNewton does not support {name} with several outputs: use FISTA()."
+            )
+        self._solver(problem).check(replace(problem, loss=_Weighted(problem.y)))
+
+    def _solver(self, problem: Problem) -> AbstractSolver:
+        return quadratic_solver(problem) if self.inner is None else self.inner
+
+    def run(
+        self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
+    ) -> tuple[Iterate, dict[str, Any]]:
+        zero = jnp.array(0)
+
+        def unfinished(state: _State) -> Bool[Array, ""]:
+            going = (state.iterate.gap > tol) & (state.steps < max_steps)
+            return going & (state.stalled < _PATIENCE)
+
+        def step(state: _State) -> _State:
+            coef, predictions, inner = self._solve_model(problem, state.iterate, tol)
+            new = _search(problem, state.iterate, coef, predictions)
+            progress = new.gap < 0.9 * state.best_gap
+            return _State(
+                new,
+                state.steps + 1,
+                state.inner + inner,
+                jnp.minimum(new.gap, state.best_gap),
+                jnp.where(progress, 0, state.stalled + 1),
+            )
+
+        final = jax.lax.while_loop(unfinished, step, _State(start, zero, zero, start.gap, zero))
+        return final.iterate, {"num_steps": final.steps, "num_inner_steps": final.inner}
+
+    def _solve_model(
+        self, problem: Problem, iterate: Iterate, tol: Float[Array, ""]
+    ) -> tuple[Float[Array, " p"], Float[Array, " n"], Int[Array, ""]]:
+        """The minimiser of the model at the iterate, its predictions, and the steps it took."""
+        offset = problem.predict_zero()
+        model, centring = project_intercept(_model(problem, iterate, offset))
+
+        def drift(coef: Float[Array, " p"]) -> Float[Array, "..."]:
+            """What the model's predictions lack of the problem's."""
+            return offset if centring is None else offset + centring.feature_mean @ coef
+
+        known = iterate.predictions - drift(iterate.coef)
+        gap = relative_gap(model, iterate.coef, known, iterate.pull)
+        start = Iterate(iterate.coef, known, iterate.pull, gap)
+        # In the units of the model: no more digits than the next one will throw away.
+        wanted = jnp.maximum(_FORCING * iterate.gap, 0.3 * tol)
+        goal = wanted * objective_at_zero(problem) / objective_at_zero(model)
+        solver = self._solver(problem)
+        # A working set is enlarged from one model to the next, not for a model that will change.
+        limit = 1 if isinstance(solver, WorkingSet) else solver.default_max_steps
+        found, stats = solver.run(model, start, goal, jnp.array(limit))
+        return found.coef, found.predictions + drift(found.coef), stats["num_steps"]
+
+
+def quadratic_solver(problem: Problem) -> AbstractSolver:
+    """The solver of choice for least squares with the problem's penalty."""
+    grouped = isinstance(problem.penalty, AbstractGroupSeparablePenalty)
+    return _WORKING_SET if grouped else FISTA()
+
+
+def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Problem:
+    """The problem with the quadratic model of the loss, free to move its intercept."""
+    gradient = problem.loss.gradient(iterate.predictions, problem.y)
+    curvature = problem.loss.curvature(iterate.predictions, problem.y)
+    # Where the loss is (nearly) straight, its target would be infinitely far away.
+    floor = _FLOOR * jnp.sum(curvature) * problem.loss.row_weights(problem.y)
+    curvature = jnp.maximum(curvature, jnp.maximum(floor, jnp.finfo(floor.dtype).tiny))
+    return replace(
+        problem,
+        y=iterate.predictions - offset - gradient / curvature,
+        loss=_Weighted(curvature),
+        offset=None,
+        fit_intercept=isinstance(problem.loss, Profiled),
+    )
+
+
+def _search(
+    problem: Problem, iterate: Iterate, coef: Float[Array, " p"], predictions: Float[Array, " n"]
+) -> Iterate:
+    """The longest of the steps 1, ½, ¼, … towards ``coef`` that does not raise the objective."""
+
+    def between(length: Float[Array, ""]) -> tuple[Float[Array, " p"], Float[Array, " n"]]:
+        # Written so that a full step keeps the zeros of ``coef``.
+        return (
+            length * coef + (1 - length) * iterate.coef,
+            length * predictions + (1 - length) * iterate.predictions,
+        )
+
+    def objective(length: Float[Array, ""]) -> Float[Array, ""]:
+        w, z = between(length)
+        return problem.loss.value(z, problem.y) + problem.penalty.value(w)
+
+    before = objective(jnp.zeros_like(iterate.gap))
+    slack = 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)
+
+    def uphill(trial: tuple[Float[Array, ""], Int[Array, ""]]) -> Bool[Array, ""]:
+        length, halvings = trial
+        # Written so that NaN counts as uphill.
+        return ~(objective(length) <= before + slack) & (halvings < _HALVINGS)
+
+    def halve(trial: tuple[Float[Array, ""], Int[Array, ""]]) -> tuple[Array, Array]:
+        return trial[0] / 2, trial[1] + 1
+
+    first = (jnp.ones_like(iterate.gap), jnp.array(0))
+    length, _ = jax.lax.while_loop(uphill, halve, first)
+    return iterate_at(problem, *between(length))
