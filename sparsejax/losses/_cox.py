@@ -12,6 +12,9 @@ from .._arrays import as_inexact, optional_inexact
 from ._base import AbstractSmoothLoss
 from ._conjugates import divergence
 
+# The logarithm of nothing. Finite, because sums of exp(−∞) have NaN for a derivative.
+_NOTHING = -1e30
+
 
 class Cox(AbstractSmoothLoss):
     """Mean negative partial log-likelihood of survival times, which may be censored.
@@ -118,7 +121,7 @@ class _Risks:
     """The samples by time, events before what is censored at the same time, and their risk sets.
 
     Everything but sums of factors is in logarithms, so that no exp(z) overflows. A sample of
-    weight zero is no event, and adds exp(−∞) to the sets that it is in.
+    weight zero is no event, and adds nothing to the sets that it is in.
     """
 
     def __init__(self, loss: Cox, z: Float[Array, " n"], y: Float[Array, "n 2"]):
@@ -152,8 +155,8 @@ class _Risks:
     def _log_totals(self) -> Float[Array, " n"]:
         """For each event, the logarithm of the sum over its risk set."""
         after = jax.lax.cumlogsumexp(self.log_rate, reverse=True)
-        after = jnp.append(after, -jnp.inf)[self.start + self.count.astype(int)]
-        tied = self.logsumexp_of_tie(jnp.where(self.is_event, self.log_rate, -jnp.inf))
+        after = jnp.append(after, _NOTHING)[self.start + self.count.astype(int)]
+        tied = self.logsumexp_of_tie(jnp.where(self.is_event, self.log_rate, _NOTHING))
         return jnp.logaddexp(after, jnp.log(self.share) + tied)
 
     def sum_of_tie(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -161,16 +164,15 @@ class _Risks:
         return jax.ops.segment_sum(x, self.tie, x.size)[self.tie]
 
     def logsumexp_of_tie(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
-        """Log Σ exp(x) over the samples at the same time, −∞ for those that are all −∞."""
-        top = jax.ops.segment_max(x, self.tie, x.size)[self.tie]
-        top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
-        return top + _log(self.sum_of_tie(jnp.exp(x - top)))
+        """Log Σ exp(x) over the samples at the same time."""
+        top = jax.lax.stop_gradient(jax.ops.segment_max(x, self.tie, x.size)[self.tie])
+        return top + jnp.log(self.sum_of_tie(jnp.exp(x - top)))
 
     def hazard(self) -> Float[Array, " n"]:
         """Σ_k m_k π_k: what each sample is expected to have of the events while it is at risk."""
-        log_hazard = jnp.where(self.is_event, _log(self.mass) - self.log_total, -jnp.inf)
+        log_hazard = jnp.where(self.is_event, _log(self.mass) - self.log_total, _NOTHING)
         until = jax.lax.cumlogsumexp(log_hazard)
-        before = jnp.append(-jnp.inf, until)[self.start]
+        before = jnp.append(_NOTHING, until)[self.start]
         own = self.logsumexp_of_tie(log_hazard + jnp.log(self.share))
         until = jnp.where(self.is_event, jnp.logaddexp(before, own), until)
         return jnp.exp(self.log_rate + until)
@@ -208,8 +210,8 @@ class _Risks:
 
 
 def _log(x: Float[Array, " n"]) -> Float[Array, " n"]:
-    """The logarithm, −∞ at zero, with a derivative that is never NaN."""
-    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), -jnp.inf)
+    """The logarithm, with a derivative that is finite at zero too."""
+    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), _NOTHING)
 
 
 def _check_events(events: np.ndarray) -> None:

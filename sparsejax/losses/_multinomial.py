@@ -92,10 +92,8 @@ def _tolerance(z: Array | np.ndarray) -> float:
 
 
 def _count_classes(known: np.ndarray | None) -> int:
-    if not is_concrete(y) or known is None:
-        raise ValueError(
-            "`y` holds labels that are traced: give one-hot rows (n, classes) instead."
-        )
+    if known is None:
+        raise ValueError("`y` holds traced labels: give one-hot rows (n, classes) instead.")
     if not np.all((known >= 0) & (known == np.round(known))):
         raise ValueError("`y` must hold the labels 0, 1, ..., classes - 1: encode the classes so.")
     count = int(np.max(known)) + 1
