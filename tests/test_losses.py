@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import reference
 import scipy.optimize
+import scipy.special
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 from registry import LOSSES
+from sklearn import metrics
 
 import sparsejax as sj
 from sparsejax import losses
@@ -95,6 +97,30 @@ def test_value(name, seed, weights):
     loss, y, z = _case(name, seed, weights)
     expected = reference.loss_value(loss, np.asarray(z), np.asarray(y))
     np.testing.assert_allclose(_value(loss, z, y), expected, rtol=1e-12)
+
+
+def test_agreement_with_scikit_learn():
+    z, weights = np.random.default_rng(0).normal(size=N), WEIGHTS[2]
+    labels, y, classes = np.arange(N) % 2, np.arange(N) - 2.5, np.arange(N) % 3
+    scores = np.random.default_rng(1).normal(size=(N, 3))
+    pairs = {
+        "hinge": (z, labels, metrics.hinge_loss(labels, z, sample_weight=weights)),
+        "logistic": (
+            z,
+            labels,
+            metrics.log_loss(labels, scipy.special.expit(z), sample_weight=weights),
+        ),
+        "quantile": (z, y, metrics.mean_pinball_loss(y, z, sample_weight=weights, alpha=0.3)),
+        "multinomial": (
+            scores,
+            classes,
+            metrics.log_loss(classes, scipy.special.softmax(scores, 1), sample_weight=weights),
+        ),
+    }
+    for name, (z, y, expected) in pairs.items():
+        loss = LOSSES[name][0](weights)
+        value = _value(loss, jnp.asarray(z), loss.targets(jnp.asarray(y)))
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -90,8 +90,7 @@ class Cox(AbstractSmoothLoss):
         return jnp.sum(risks.mass * log_total - risks.event_factor * risks.z)
 
     def gradient(self, z: Float[Array, " n"], y: Float[Array, "n 2"]) -> Float[Array, " n"]:
-        risks = _Risks(self, z, y)
-        return risks.unsorted(risks.hazard() - risks.event_factor)
+        return _Risks(self, z, y).gradient()
 
     def curvature(self, z: Float[Array, " n"], y: Float[Array, "n 2"]) -> Float[Array, " n"]:
         risks = _Risks(self, z, y)
@@ -99,21 +98,22 @@ class Cox(AbstractSmoothLoss):
 
     def curvature_bound(self, y: Float[Array, "n 2"]) -> Float[Array, " n"]:
         risks = _Risks(self, jnp.zeros_like(y[:, 0]), y)
-        last = jnp.searchsorted(risks.tie, risks.tie, side="right") - 1
+        last = jax.ops.segment_max(risks.index, risks.tie, y.shape[0])[risks.tie]
         until = jnp.cumsum(risks.event_factor)[last]
         return risks.unsorted(jnp.where(risks.factor > 0, until / 2, 0.0))
 
     def fenchel_gap(
         self, z: Float[Array, " n"], u: Float[Array, " n"], y: Float[Array, "n 2"]
     ) -> Float[Array, ""]:
-        gradient = self.gradient(z, y)
+        risks = _Risks(self, z, y)
+        gradient = risks.gradient()
         square = jnp.vdot(gradient, gradient)
         scale = jnp.where(square > 0, jnp.vdot(u, gradient) / jnp.where(square > 0, square, 1), 1)
         tolerance = 1e-8 if z.dtype == jnp.float64 else 1e-4
         error = jnp.linalg.norm(u - scale * gradient)
         is_multiple = error <= tolerance * jnp.sqrt(square)
         is_dual = is_multiple & (scale >= -tolerance) & (scale <= 1 + tolerance)
-        gap = _Risks(self, z, y).scaled_gap(jnp.clip(scale, 0.0, 1.0))
+        gap = risks.scaled_gap(jnp.clip(scale, 0.0, 1.0))
         return jnp.where(is_dual, gap, jnp.inf)
 
 
@@ -134,7 +134,8 @@ class _Risks:
         self.log_rate = self.z + _log(self.factor * jnp.sum(factor > 0))
         time = y[self.order, 0]
         self.tie = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), time[1:] != time[:-1]]))
-        self.start = jnp.searchsorted(self.tie, self.tie)
+        self.index = jnp.arange(time.size)
+        self.start = jax.ops.segment_min(self.index, self.tie, time.size)[self.tie]
         self._share_ties(loss)
         self.log_total = self._log_totals()
 
@@ -144,7 +145,7 @@ class _Risks:
         if loss.ties == "breslow":
             self.mass, self.share = self.event_factor, jnp.ones_like(self.z)
         else:
-            rank = jnp.arange(self.z.size) - self.start
+            rank = self.index - self.start
             seen = 1 - rank / jnp.maximum(self.count, 1.0)
             mean = self.sum_of_tie(self.event_factor) / jnp.maximum(self.count, 1.0)
             self.mass = jnp.where(self.is_event, mean, 0.0)
@@ -177,6 +178,10 @@ class _Risks:
         until = jnp.where(self.is_event, jnp.logaddexp(before, own), until)
         return jnp.exp(self.log_rate + until)
 
+    def gradient(self) -> Float[Array, " n"]:
+        """Expected minus observed events."""
+        return self.unsorted(self.hazard() - self.event_factor)
+
     def scaled_gap(self, s: Float[Array, ""]) -> Float[Array, ""]:
         """Σ_k m_k KL(s·π + (1 − s)·e ‖ π) over the pieces, e the unit vector of the event."""
         mass, event, term = self._pieces()
@@ -193,9 +198,8 @@ class _Risks:
         Where the events do not have the mass of their logsumexp, both are laid end to end, tie by
         tie, and cut where either is.
         """
-        index = jnp.arange(self.z.size)
         if self.has_own_mass:
-            return self.mass, index, index
+            return self.mass, self.index, self.index
         events, terms = jnp.cumsum(self.event_factor), jnp.cumsum(self.mass)
         cuts = jnp.sort(jnp.append(events, terms))
         mass = jnp.diff(cuts, prepend=0.0)
