@@ -46,8 +46,8 @@ def relative_gap(
 
     The dual of min f(Xw) + g(w) is max −f*(u) − g*(−Xᵀu). (An offset is part of f.) With
     u = s∇f(Xw) the gap splits into two Fenchel–Young terms, each a sum of nonnegative numbers, so
-    it keeps its digits down to rounding. s = 1 is tried beside the largest s that is sure to be feasible, because a g* that
-    is finite everywhere (elastic net, box) needs no rescaling.
+    it keeps its digits down to rounding. s = 1 is tried beside the largest s that is sure to be
+    feasible, because a g* that is finite everywhere (elastic net, box) needs no rescaling.
     """
     gradient = problem.loss.gradient(predictions, problem.y)
     pull = _without_rounding(problem, pull)

@@ -33,6 +33,13 @@ def check_nonnegative(name: str, x: Array, *, ndim: int, finite: bool) -> None:
         raise ValueError(f"`{name}` must be finite; got {_shown(values)}.")
 
 
+def check_positive(name: str, x: Array) -> None:
+    """Raise unless ``x`` is a positive, finite scalar."""
+    check_nonnegative(name, x, ndim=0, finite=True)
+    if is_concrete(x) and float(x) == 0:
+        raise ValueError(f"`{name}` must be positive; got 0.")
+
+
 def check_interval(name: str, x: Array, low: float, high: float) -> None:
     """Raise unless ``x`` is a scalar in [low, high]."""
     if x.ndim != 0:

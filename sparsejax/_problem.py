@@ -81,6 +81,8 @@ class Problem(eqx.Module):
         self.loss = cast_floats(loss, self.X.dtype)
         self.y = self.loss.targets(_as_targets(y, self.X))
         self.penalty = cast_floats(penalty, self.X.dtype)
+        if fit_intercept and not loss.has_intercept:
+            raise ValueError(f"`fit_intercept` must be False: {type(loss).__name__} has none.")
         self.fit_intercept = bool(fit_intercept)
         self.loss.check(self.y)
         self.penalty.check(self.X.shape[1])
@@ -179,7 +181,7 @@ def project_intercept(problem: Problem) -> tuple[Problem, Centring | Profiling |
     if not problem.fit_intercept:
         return problem, None
     if not quadratic:
-        profiled = replace(problem, loss=Profiled(problem.loss), fit_intercept=False)
+        profiled = replace(problem, loss=Profiled(loss=problem.loss), fit_intercept=False)
         return profiled, Profiling(profiled)
     weights = problem.loss.row_weights(problem.y)
     weights = weights / jnp.sum(weights)

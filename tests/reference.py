@@ -7,7 +7,9 @@ its value, its conjugate and a cvxpy expression here, and its cases in registry.
 from functools import singledispatch
 
 import numpy as np
+import scipy.special as sp
 
+from sparsejax import losses
 from sparsejax.penalties import L1, Box, ElasticNet
 
 
@@ -167,6 +169,93 @@ def row_weights(y, sample_weight=None):
     """The weights of the samples in the loss, of sum one."""
     weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
     return weights / weights.sum()
+
+
+@singledispatch
+def unit_loss(loss, z, y):
+    """φ(z, y) of a loss that is a weighted sum of these."""
+    raise NotImplementedError(type(loss))
+
+
+@unit_loss.register
+def _(loss: losses.Squared, z, y):
+    return (y - z) ** 2 / 2
+
+
+@unit_loss.register
+def _(loss: losses.Huber, z, y):
+    return sp.huber(float(loss.delta), y - z)
+
+
+@unit_loss.register
+def _(loss: losses.Logistic, z, y):
+    return np.logaddexp(0, -y * z)
+
+
+@unit_loss.register
+def _(loss: losses.Poisson, z, y):
+    return np.exp(z) - y * z
+
+
+@unit_loss.register
+def _(loss: losses.Gamma, z, y):
+    return z + y / np.exp(z)
+
+
+@unit_loss.register
+def _(loss: losses.SquaredHinge, z, y):
+    return np.maximum(0, 1 - y * z) ** 2
+
+
+@unit_loss.register
+def _(loss: losses.Hinge, z, y):
+    return np.maximum(0, 1 - y * z)
+
+
+@unit_loss.register
+def _(loss: losses.Quantile, z, y):
+    level = float(loss.level)
+    return np.where(y > z, level * (y - z), (1 - level) * (z - y))
+
+
+@unit_loss.register
+def _(loss: losses.Multinomial, z, y):
+    return sp.logsumexp(z, axis=1) - np.sum(y * z, axis=1)
+
+
+@singledispatch
+def loss_value(loss, z, y):
+    """f(z) of a loss, with its sample weights."""
+    return np.sum(row_weights(y, loss.sample_weight) * unit_loss(loss, z, y))
+
+
+@loss_value.register
+def _(loss: losses.SquareRoot, z, y):
+    return np.sqrt(np.sum(row_weights(y, loss.sample_weight) * (y - z) ** 2))
+
+
+@loss_value.register
+def _(loss: losses.Equality, z, y):
+    used = row_weights(y, loss.sample_weight) > 0
+    return 0.0 if np.all(z[used] == y[used]) else np.inf
+
+
+@loss_value.register
+def _(loss: losses.Cox, z, y):
+    """Times one by one, and the tied events at each one by one."""
+    h = row_weights(y, loss.sample_weight)
+    time, event = y[:, 0], (y[:, 1] == 1) & (h > 0)
+    rate = np.exp(z) * h * np.sum(h > 0)
+    result = 0.0
+    for t in np.unique(time[event]):
+        tied = np.flatnonzero(event & (time == t))
+        for rank, i in enumerate(tied):
+            if loss.ties == "efron":
+                total = rate[time >= t].sum() - rank / len(tied) * rate[tied].sum()
+                result += h[tied].mean() * np.log(total) - h[i] * z[i]
+            else:
+                result += h[i] * (np.log(rate[time >= t].sum()) - z[i])
+    return result
 
 
 def objective(X, y, penalty, w, intercept=0.0, sample_weight=None):

@@ -15,7 +15,7 @@ import scipy.sparse
 from jax.experimental import sparse as jsparse
 
 import sparsejax as sj
-from sparsejax import penalties, solvers
+from sparsejax import losses, penalties, solvers
 
 
 def _weights(p: int) -> np.ndarray:
@@ -53,6 +53,53 @@ SOLVER_PENALTIES = [
     "box",
     "box-nonnegative",
 ]
+
+
+def _signs(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.permutation(np.where(np.arange(n) % 2, 1.0, -1.0))
+
+
+def _probabilities(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.concatenate([np.eye(3)[:2], rng.dirichlet(np.ones(3), n - 2)])
+
+
+def _normal(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.normal(size=n)
+
+
+def _counts(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.poisson(2.0, n).astype(float)
+
+
+def _survival(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Times with ties among them, the first an event."""
+    events = (rng.random(n) < 0.7) * 1.0
+    events[0] = 1.0
+    return np.column_stack([rng.integers(1, n // 2 + 2, n).astype(float), events])
+
+
+# name -> (sample weights -> loss, (generator, number of samples) -> targets)
+LOSSES: dict[str, tuple[Callable[[Any], Any], Callable[[np.random.Generator, int], Any]]] = {
+    "squared": (lambda w: losses.Squared(sample_weight=w), _normal),
+    "huber": (lambda w: losses.Huber(0.8, w), _normal),
+    "logistic": (lambda w: losses.Logistic(sample_weight=w), _signs),
+    "poisson": (
+        lambda w: losses.Poisson(sample_weight=w),
+        _counts,
+    ),
+    "gamma": (lambda w: losses.Gamma(sample_weight=w), lambda rng, n: rng.gamma(2.0, size=n)),
+    "squared-hinge": (lambda w: losses.SquaredHinge(sample_weight=w), _signs),
+    "hinge": (lambda w: losses.Hinge(sample_weight=w), _signs),
+    "quantile": (lambda w: losses.Quantile(0.3, w), _normal),
+    "square-root": (
+        lambda w: losses.SquareRoot(sample_weight=w),
+        _normal,
+    ),
+    "equality": (lambda w: losses.Equality(sample_weight=w), _normal),
+    "multinomial": (lambda w: losses.Multinomial(sample_weight=w), _probabilities),
+    "cox-efron": (lambda w: losses.Cox("efron", w), _survival),
+    "cox-breslow": (lambda w: losses.Cox("breslow", w), _survival),
+}
 
 SOLVERS: dict[str, Callable[[], Any]] = {
     "working-set": solvers.WorkingSet,

@@ -14,7 +14,8 @@ PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
     "path Path",
     "penalties": "L1 ElasticNet Box",
-    "losses": "Squared",
+    "losses": "Squared Huber Logistic Multinomial Poisson Gamma Cox SquareRoot Quantile Hinge "
+    "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton",
     "bilevel": "tune Holdout KFold",

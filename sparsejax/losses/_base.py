@@ -2,7 +2,7 @@
 
 import abc
 import math
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ class AbstractLoss(eqx.Module):
     """
 
     sample_weight: eqx.AbstractVar[Float[Array, " n"] | None]
+    # Whether an intercept means anything: not where adding a constant to z changes nothing.
+    has_intercept: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         if self.sample_weight is None:
@@ -49,6 +51,17 @@ class AbstractLoss(eqx.Module):
         """Shape of the predictions of one sample: () or (tasks,)."""
         return y.shape[1:]
 
+    def known_rows(self, y: Float[Array, "n ..."]) -> np.ndarray | None:
+        """The targets of positive weight, to be checked; None where they are traced."""
+        if not is_concrete(y):
+            return None
+        if self.sample_weight is None:
+            return np.asarray(y)
+        check_length("sample_weight", self.sample_weight, y.shape[0])
+        if not is_concrete(self.sample_weight):
+            return None
+        return np.asarray(y)[np.asarray(self.sample_weight) > 0]
+
     def row_weights(self, y: Float[Array, "n ..."]) -> Float[Array, " n"]:
         """The factors h of the samples (n,), which sum to one."""
         if self.sample_weight is None:
@@ -72,6 +85,27 @@ class AbstractLoss(eqx.Module):
         """Raise ``ValueError`` for parameters that do not fit the targets."""
         if self.sample_weight is not None:
             check_length("sample_weight", self.sample_weight, y.shape[0])
+
+    def _row_factors(self, y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """The factors h of the samples, shaped to multiply predictions."""
+        return self.row_weights(y).reshape((-1,) + (1,) * len(self.outputs(y)))
+
+    def _weighted(
+        self, terms: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        """The terms times h; those of weight zero are zero even where they are not finite."""
+        factors = self._row_factors(y)
+        if self.sample_weight is None:
+            return factors * terms
+        return jnp.where(factors > 0, factors * terms, 0.0)
+
+    def _per_sample(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> tuple[Float[Array, "n ..."], Bool[Array, ""]]:
+        """u/h, and whether u vanishes where the weight does: f* is infinite where it does not."""
+        factors = self._row_factors(y)
+        used = factors > 0
+        return u / jnp.where(used, factors, 1.0), ~jnp.any(~used & (u != 0))
 
 
 class AbstractSmoothLoss(AbstractLoss):
@@ -97,12 +131,42 @@ class AbstractSmoothLoss(AbstractLoss):
         return True
 
 
-class AbstractPointwiseLoss(AbstractSmoothLoss):
-    """f(z) = Σ_i h_i φ(z_i, y_i): a loss is then the four functions of φ below."""
+class AbstractProximalLoss(AbstractLoss):
+    """A loss with a proximal operator, smooth or not."""
+
+    @abc.abstractmethod
+    def prox(
+        self, v: Float[Array, "n ..."], step: Any, y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        """argmin over z of ‖z − v‖²/2 + step·f(z), for a scalar step ≥ 0."""
+
+
+class AbstractSeparableLoss(AbstractLoss):
+    """f(z) = Σ_i h_i φ(z_i, y_i), smooth or not."""
 
     @abc.abstractmethod
     def unit_value(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         """φ(z, y)."""
+
+    @abc.abstractmethod
+    def unit_fenchel_gap(
+        self, z: Float[Array, "..."], c: Float[Array, "..."], y: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """φ(z) + φ*(c) − z·c ≥ 0, +inf for c outside the domain of φ*."""
+
+    def value(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, ""]:
+        return jnp.sum(self._weighted(self.unit_value(z, y), y))
+
+    def fenchel_gap(
+        self, z: Float[Array, "n ..."], u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, ""]:
+        c, is_dual = self._per_sample(u, y)
+        gap = jnp.sum(self._weighted(self.unit_fenchel_gap(z, c, y), y))
+        return jnp.where(is_dual, gap, jnp.inf)
+
+
+class AbstractPointwiseLoss(AbstractSeparableLoss, AbstractSmoothLoss):
+    """A smooth f(z) = Σ_i h_i φ(z_i, y_i): a loss is then five functions of φ."""
 
     @abc.abstractmethod
     def unit_gradient(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -116,50 +180,40 @@ class AbstractPointwiseLoss(AbstractSmoothLoss):
     def unit_curvature_bound(self) -> Float[Array, ""] | float:
         """sup over z and y of ∂²φ/∂z²."""
 
-    @abc.abstractmethod
-    def unit_fenchel_gap(
-        self, z: Float[Array, "..."], c: Float[Array, "..."], y: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
-        """φ(z) + φ*(c) − z·c ≥ 0, +inf for c outside the domain of φ*."""
-
     @property
     def has_bounded_curvature(self) -> bool:
         bound = self.unit_curvature_bound()
         return not (isinstance(bound, float) and math.isinf(bound))
 
-    def value(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, ""]:
-        return jnp.sum(self._row_factors(y) * self.unit_value(z, y))
-
     def gradient(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        return self._row_factors(y) * self.unit_gradient(z, y)
+        return self._weighted(self.unit_gradient(z, y), y)
 
     def curvature(
         self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
     ) -> Float[Array, "n ..."]:
-        return self._row_factors(y) * self.unit_curvature(z, y)
+        return self._weighted(self.unit_curvature(z, y), y)
 
     def curvature_bound(self, y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        return self._weighted(jnp.full(y.shape, self.unit_curvature_bound(), y.dtype), y)
+
+
+class AbstractPointwiseProximalLoss(AbstractSeparableLoss, AbstractProximalLoss):
+    """f(z) = Σ_i h_i φ(z_i, y_i) with the proximal operator of φ."""
+
+    @abc.abstractmethod
+    def unit_prox(
+        self, v: Float[Array, "..."], step: Float[Array, "..."], y: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """argmin over z of (z − v)²/2 + step·φ(z, y)."""
+
+    def prox(
+        self, v: Float[Array, "n ..."], step: Any, y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
         factors = self._row_factors(y)
-        bound = jnp.where(factors > 0, factors * self.unit_curvature_bound(), 0.0)
-        return jnp.broadcast_to(bound, y.shape)
-
-    def fenchel_gap(
-        self, z: Float[Array, "n ..."], u: Float[Array, "n ..."], y: Float[Array, "n ..."]
-    ) -> Float[Array, ""]:
-        factors = self._row_factors(y)
-        used = factors > 0
-        c = u / jnp.where(used, factors, 1.0)
-        terms = jnp.where(used, factors * self.unit_fenchel_gap(z, c, y), 0.0)
-        # A sample of weight zero cannot carry a dual variable.
-        return jnp.where(jnp.any(~used & (u != 0)), jnp.inf, jnp.sum(terms))
-
-    def _row_factors(self, y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """The sample weights, shaped to multiply targets."""
-        weights = self.row_weights(y)
-        return weights.reshape(weights.shape + (1,) * (y.ndim - 1))
+        return jnp.where(factors > 0, self.unit_prox(v, step * factors, y), v)
 
 
-class AbstractQuadraticLoss(AbstractPointwiseLoss):
+class AbstractQuadraticLoss(AbstractPointwiseLoss, AbstractPointwiseProximalLoss):
     """A loss of constant curvature: f(z) = Σ_i h_i (y_i − z_i)²/2."""
 
     def unit_value(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -178,6 +232,11 @@ class AbstractQuadraticLoss(AbstractPointwiseLoss):
         self, z: Float[Array, "..."], c: Float[Array, "..."], y: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return (c - (z - y)) ** 2 / 2
+
+    def unit_prox(
+        self, v: Float[Array, "..."], step: Float[Array, "..."], y: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return v + (y - v) * step / (1 + step)
 
     def gram(
         self, rows: Float[Array, "k n"], columns: Float[Array, "m n"], y: Float[Array, "n ..."]

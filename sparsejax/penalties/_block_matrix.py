@@ -6,80 +6,83 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 
+class Coupling(eqx.Module):
+    """Σ_b factor_b x_b x_bᵀ over disjoint groups b: what a block matrix has off its diagonal.
+
+    ``factor`` holds one number a coordinate, the same within a group, and ``vector`` the x_b, of
+    norm one or zero. ``labels`` lie below the number of coordinates.
+    """
+
+    factor: Float[Array, " k"]
+    vector: Float[Array, " k"]
+    labels: Int[Array, " k"]
+
+    def matmul(self, x: Float[Array, "k m"]) -> Float[Array, "k m"]:
+        """The product with a matrix."""
+        sums = jax.ops.segment_sum(self.vector[:, None] * x, self.labels, self.labels.shape[0])
+        return (self.factor * self.vector)[:, None] * sums[self.labels]
+
+    def dense(self) -> Float[Array, "k k"]:
+        """The matrix itself."""
+        same = self.labels[:, None] == self.labels
+        return jnp.where(same, (self.factor * self.vector)[:, None] * self.vector, 0.0)
+
+    def take(self, kept: Int[Array, " m"], used: Bool[Array, " m"]) -> "Coupling":
+        """The rows and columns ``kept``; those not ``used`` become zero."""
+        labels = renumber(self.labels[kept], self.labels.shape[0])
+        return Coupling(self.factor[kept], jnp.where(used, self.vector[kept], 0.0), labels)
+
+
 class BlockMatrix(eqx.Module):
-    """diag(diagonal) + Σ_b factor_b x_b x_bᵀ over disjoint groups b; diagonal without labels.
+    """diag(diagonal) + coupling; the diagonal alone where no coordinates are grouped.
 
     The derivatives of proximal operators, their square roots and the Hessians of penalties on
-    their support all have this form. Each x_b has norm one or zero, and within its non-zeros
-    ``diagonal`` and ``factor`` (one number a coordinate) are constant. ``labels`` lie below the
-    number of coordinates.
+    their support all have this form. Within the non-zeros of a group ``diagonal`` is constant.
     """
 
     diagonal: Float[Array, " k"]
-    factor: Float[Array, " k"] | None = None
-    vector: Float[Array, " k"] | None = None
-    labels: Int[Array, " k"] | None = None
+    coupling: Coupling | None = None
 
     def matvec(self, x: Float[Array, " k"]) -> Float[Array, " k"]:
         """M x."""
-        return self._times(x, self.diagonal, self.factor, self.vector)
+        return self._matmul(x[:, None])[:, 0]
 
     def congruence(self, gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
         """M G M for a symmetric G."""
-        columns = [None if x is None else x[:, None] for x in self._parts]
-        half = self._times(gram, *columns)  # type: ignore[arg-type]
-        return self._times(half.T, *columns)  # type: ignore[arg-type]
+        return self._matmul(self._matmul(gram).T)
 
     def dense(self) -> Float[Array, "k k"]:
         """M itself."""
         matrix = jnp.diag(self.diagonal)
-        if self.labels is None:
-            return matrix
-        same = self.labels[:, None] == self.labels
-        outer = (self.factor * self.vector)[:, None] * self.vector
-        return matrix + jnp.where(same, outer, 0.0)
+        return matrix if self.coupling is None else matrix + self.coupling.dense()
 
     def where(self, inside: Bool[Array, " k"]) -> "BlockMatrix":
-        """M with rows and columns outside of whole groups set to zero."""
-        diagonal = jnp.where(inside, self.diagonal, 0.0)
-        return eqx.tree_at(lambda matrix: matrix.diagonal, self, diagonal)
+        """M with zeros on the diagonal but for ``inside``, where all of its coupling is."""
+        return BlockMatrix(jnp.where(inside, self.diagonal, 0.0), self.coupling)
 
     def take(self, kept: Int[Array, " m"], used: Bool[Array, " m"]) -> "BlockMatrix":
-        """The rows and columns ``kept``; those not ``used`` become zero.
-
-        Labels stay below the old number of coordinates, not the new one.
-        """
-        diagonal = jnp.where(used, self.diagonal[kept], 0.0)
-        if self.labels is None:
-            return BlockMatrix(diagonal)
-        vector = jnp.where(used, self.vector[kept], 0.0)
-        labels = renumber(self.labels[kept], self.labels.shape[0])
-        return BlockMatrix(diagonal, self.factor[kept], vector, labels)
+        """The rows and columns ``kept``; those not ``used`` become zero."""
+        coupling = None if self.coupling is None else self.coupling.take(kept, used)
+        return BlockMatrix(jnp.where(used, self.diagonal[kept], 0.0), coupling)
 
     def over(self, scale: Float[Array, " k"]) -> "BlockMatrix":
         """M divided by a number that is the same within a group."""
-        factor = None if self.factor is None else self.factor / scale
-        return BlockMatrix(self.diagonal / scale, factor, self.vector, self.labels)
+        coupling = self.coupling
+        if coupling is not None:
+            coupling = Coupling(coupling.factor / scale, coupling.vector, coupling.labels)
+        return BlockMatrix(self.diagonal / scale, coupling)
 
     def inverse_root(self, step: Float[Array, ""]) -> "BlockMatrix":
         """(I + step·M)^(−½)."""
-        across = 1 / jnp.sqrt(1 + step * self.diagonal)
-        if self.labels is None:
+        across, coupling = 1 / jnp.sqrt(1 + step * self.diagonal), self.coupling
+        if coupling is None:
             return BlockMatrix(across)
-        along = 1 / jnp.sqrt(1 + step * (self.diagonal + self.factor))
-        return BlockMatrix(across, along - across, self.vector, self.labels)
+        along = 1 / jnp.sqrt(1 + step * (self.diagonal + coupling.factor))
+        return BlockMatrix(across, Coupling(along - across, coupling.vector, coupling.labels))
 
-    @property
-    def _parts(self) -> tuple[Array, Array | None, Array | None]:
-        return self.diagonal, self.factor, self.vector
-
-    def _times(
-        self, x: Float[Array, "k ..."], diagonal: Array, factor: Array | None, vector: Array | None
-    ) -> Float[Array, "k ..."]:
-        if self.labels is None:
-            return diagonal * x
-        sums = jax.ops.segment_sum(vector * x, self.labels, self.labels.shape[0])
-        return diagonal * x + factor * vector * sums[self.labels]
+    def _matmul(self, x: Float[Array, "k m"]) -> Float[Array, "k m"]:
+        scaled = self.diagonal[:, None] * x
+        return scaled if self.coupling is None else scaled + self.coupling.matmul(x)
 
 
 def renumber(labels: Int[Array, " k"], num_labels: int) -> Int[Array, " k"]:

@@ -13,7 +13,7 @@ from .._arrays import as_inexact
 from .._checks import check_length, check_nonnegative, is_nonnegative
 from .._modules import replace
 from ._base import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
-from ._block_matrix import BlockMatrix, renumber
+from ._block_matrix import BlockMatrix, Coupling, renumber
 from ._groups import as_groups, check_groups, ratio, segment_norms, segment_sums
 
 
@@ -83,7 +83,8 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractGroupSeparablePenalty):
         across = jnp.sqrt(left)[self.groups]
         moving = (soft != 0) | (self.inner_slope() == 0)
         direction = jnp.where(across > 0, ratio(soft, norms[self.groups]), 0.0)
-        return BlockMatrix(jnp.where(moving, across, 0.0), 1 - across, direction, self.groups)
+        coupling = Coupling(1 - across, direction, self.groups)
+        return BlockMatrix(jnp.where(moving, across, 0.0), coupling)
 
     def local_gradient(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
         slopes = jnp.where(self._norms(w) > 0, self.outer_slopes(), 0.0)
@@ -93,7 +94,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractGroupSeparablePenalty):
         norms = self._norms(w)
         slopes = jnp.where(norms > 0, self.outer_slopes(), 0.0)
         curvature = ratio(slopes, norms)[self.groups]
-        return BlockMatrix(curvature, -curvature, self._unit(w), self.groups)
+        return BlockMatrix(curvature, Coupling(-curvature, self._unit(w), self.groups))
 
     def subdiff_distance(
         self, w: Float[Array, " p"], grad: Float[Array, " p"]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at, objective_at_zero, relative_gap
 from .._modules import replace
-from .._problem import Problem, project_intercept
+from .._problem import Centring, Problem, project_intercept
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ..losses._profiled import Profiled
 from ..penalties import AbstractGroupSeparablePenalty
@@ -73,7 +73,7 @@ class ProxNewton(AbstractSolver):
             raise TypeError(
                 f"ProxNewton does not support {name} with several outputs: use FISTA()."
             )
-        self._solver(problem).check(replace(problem, loss=_Weighted(problem.y)))
+        self._solver(problem).check(replace(problem, loss=_Weighted(curvatures=problem.y)))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
         return quadratic_solver(problem) if self.inner is None else self.inner
@@ -111,7 +111,9 @@ class ProxNewton(AbstractSolver):
 
         def drift(coef: Float[Array, " p"]) -> Float[Array, "..."]:
             """What the model's predictions lack of the problem's."""
-            return offset if centring is None else offset + centring.feature_mean @ coef
+            if isinstance(centring, Centring):
+                return offset + centring.feature_mean @ coef
+            return offset
 
         known = iterate.predictions - drift(iterate.coef)
         gap = relative_gap(model, iterate.coef, known, iterate.pull)
@@ -142,7 +144,7 @@ def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Pr
     return replace(
         problem,
         y=iterate.predictions - offset - gradient / curvature,
-        loss=_Weighted(curvature),
+        loss=_Weighted(curvatures=curvature),
         offset=None,
         fit_intercept=isinstance(problem.loss, Profiled),
     )
