@@ -57,6 +57,7 @@ class _Sweep(NamedTuple):
     stop: Int[Array, ""]
     slope: Float[Array, ""]
     intercept: Float[Array, ""]
+    row: Float[Array, " 3"]  # pieces[at], read after the last write so that that one is in place
     pieces: Float[Array, "m 3"]
     bounds: Float[Array, "p 2"]
 
@@ -76,7 +77,7 @@ def _solve(v: Float[Array, " p"], t: Float[Array, ""]) -> Float[Array, " p"]:
         return jnp.where(sweep.k == p - 1, 0.0, t)  # no force beyond the last coefficient
 
     def step(sweep: _Sweep) -> _Sweep:
-        knot, slope, intercept = lax.dynamic_index_in_dim(sweep.pieces, sweep.at, keepdims=False)
+        knot, slope, intercept = sweep.row
         end = jnp.where(sweep.side < 0, sweep.right, sweep.stop)
         inside = sweep.side * (sweep.at - end) >= 0
         height = sweep.slope * knot + sweep.intercept
@@ -116,6 +117,7 @@ def _solve(v: Float[Array, " p"], t: Float[Array, ""]) -> Float[Array, " p"]:
         *(jnp.asarray(i) for i in (0, -1, p, p, p - 1, p)),
         slope=jnp.ones_like(t),
         intercept=-v[0],
+        row=jnp.zeros(3, v.dtype),
         pieces=jnp.zeros((2 * p + 1, 3), v.dtype),  # the last row is where nothing is written
         bounds=jnp.zeros((p + 1, 2), v.dtype),
     )
@@ -136,10 +138,16 @@ def _choose(
     spare, last = old.pieces.shape[0] - 1, old.bounds.shape[0] - 1
     where = jnp.where(crosses, spare, old.at + old.side)
     side = (old.side > 0).astype(where.dtype)
-    chosen = (jnp.where(crosses, a, b) for a, b in zip(crossed[:-2], clipped[:-2], strict=True))
-    return _Sweep(
-        *chosen,
-        pieces=lax.dynamic_update_slice(old.pieces, row[None], (where, jnp.zeros_like(where))),
+    chosen = crossed._replace(
+        **{
+            name: jnp.where(crosses, getattr(crossed, name), getattr(clipped, name))
+            for name in ("k", "side", "at", "left", "right", "stop", "slope", "intercept")
+        }
+    )
+    pieces = lax.dynamic_update_slice(old.pieces, row[None], (where, jnp.zeros_like(where)))
+    return chosen._replace(
+        row=lax.dynamic_index_in_dim(pieces, chosen.at, keepdims=False),
+        pieces=pieces,
         bounds=lax.dynamic_update_slice(
             old.bounds, row[None, :1], (jnp.where(crosses, last, old.k), side)
         ),
