@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._arrays import inexact
@@ -49,7 +50,7 @@ class Simplex(AbstractPenalty):
         return is_nonnegative(self.radius)
 
     def _contains(self, w: Float[Array, " p"]) -> Bool[Array, ""]:
-        rounding = (4 + w.size) * jnp.finfo(w.dtype).eps * self.radius
+        rounding = 4 * (1 + w.size) * jnp.finfo(w.dtype).eps * self.radius
         return jnp.all(w >= 0) & (jnp.abs(jnp.sum(w) - self.radius) <= rounding)
 
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
@@ -57,6 +58,8 @@ class Simplex(AbstractPenalty):
 
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
         del step  # a projection, whatever the step
+        # Relative to the largest entry, no number that matters exceeds the radius.
+        v = v - lax.stop_gradient(jnp.max(v))
         groups = jnp.zeros(v.size, jnp.int32)
         threshold, _ = simplex_threshold(v, self.radius[None], groups, 1)
         return jnp.where(v > threshold, v - threshold, 0.0)
