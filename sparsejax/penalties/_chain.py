@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
@@ -9,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ._groups import segment_means
 
 
+@jax.jit  # loops compile once also where nobody else compiles
 def total_variation_prox(v: Float[Array, " p"], t: Float[Array, ""]) -> Float[Array, " p"]:
     """argmin ‖u − v‖²/2 + t·Σ|u_{i+1} − u_i|, exactly constant between the jumps.
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
@@ -118,6 +119,7 @@ def _allowed(
     )
 
 
+@jax.jit
 def _reach(c: Array, on_entries: tuple, across: tuple) -> tuple[Array, Array, Array]:
     """Ends of the forces z_j ∈ across_j that some a ∈ on_entries can cause, and what is missing.
 
@@ -135,6 +137,7 @@ def _reach(c: Array, on_entries: tuple, across: tuple) -> tuple[Array, Array, Ar
     return lax.scan(step, (zero, zero), (c, on_entries, across))[1]
 
 
+@jax.jit
 def _split(
     c: Float[Array, " p"], slope: Float[Array, ""], jump_slope: Float[Array, ""]
 ) -> tuple[Float[Array, " p"], Float[Array, " q"]]:
@@ -153,6 +156,7 @@ def _split(
     return entries, forces
 
 
+@jax.jit
 def _strain(
     c: Float[Array, " p"], slope: Float[Array, ""], jump_slope: Float[Array, ""]
 ) -> Float[Array, ""]:

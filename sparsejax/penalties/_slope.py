@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -116,6 +117,7 @@ class _Stack(NamedTuple):
     rows: Float[Array, "p 2"]
 
 
+@jax.jit
 def _pools(z: Float[Array, " p"]) -> Int[Array, " p"]:
     """Labels 0, 1, … of the pools of the closest nonincreasing sequence to z.
 

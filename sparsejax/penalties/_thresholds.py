@@ -1,5 +1,7 @@
 """Projection on simplices, many at once: what ℓ∞ norms and the simplex share."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -8,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ._groups import segment_sums
 
 
+@partial(jax.jit, static_argnames="num_groups")
 def simplex_threshold(
     x: Float[Array, " p"], radius: Float[Array, " g"], groups: Int[Array, " p"], num_groups: int
 ) -> tuple[Float[Array, " g"], Bool[Array, " p"]]:
@@ -37,6 +40,7 @@ def _exceeding(
     return jnp.zeros(x.shape, bool).at[order].set(exceeds)
 
 
+@jax.jit
 def segmented_cumsum(x: Float[Array, " p"], first: Bool[Array, " p"]) -> Float[Array, " p"]:
     """Cumulative sums that begin anew at every True of ``first``.
 
