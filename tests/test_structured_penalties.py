@@ -96,7 +96,7 @@ def test_prox_derivatives(make, shape, rng):
 
     point = (jnp.asarray(v), jnp.asarray(0.6), jnp.asarray(0.4))
     tangent = (jnp.asarray(change), jnp.asarray(0.7), jnp.asarray(-0.2))
-    u, derivative = jax.jit(lambda a, b: jax.jvp(prox, a, b))(point, tangent)
+    _, derivative = jax.jit(lambda a, b: jax.jvp(prox, a, b))(point, tangent)
     compiled = jax.jit(prox)
     up, down = (
         compiled(*(x + sign * h * t for x, t in zip(point, tangent, strict=True)))
