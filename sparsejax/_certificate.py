@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._problem import Problem, rmatvec
+from ._problem import Problem, matvec, rmatvec
 from .penalties import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
 
 
@@ -50,7 +50,11 @@ def relative_gap(
     feasible, because a g* that is finite everywhere (elastic net, box) needs no rescaling.
     """
     gradient = problem.loss.gradient(predictions, problem.y)
-    pull = _without_rounding(problem, pull)
+    null_space = problem.penalty.null_space(problem.X.shape[1])
+    if null_space is None:
+        pull = _without_rounding(problem, pull)
+    else:
+        gradient, pull = _orthogonal_to(null_space, problem, gradient)
 
     def gap(scale: Float[Array, ""]) -> Float[Array, ""]:
         data = problem.loss.fenchel_gap(predictions, scale * gradient, problem.y)
@@ -58,6 +62,20 @@ def relative_gap(
 
     best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(problem.penalty.dual_scale(pull)))
     return jnp.maximum(best, 0.0) / objective_at_zero(problem)
+
+
+def _orthogonal_to(
+    null_space: Float[Array, "p m"], problem: Problem, gradient: Float[Array, " n"]
+) -> tuple[Float[Array, " n"], Float[Array, " p"]]:
+    """The gradient of the loss, less what pulls in directions without a penalty, and its pull.
+
+    The dual constraint is an equality there. Subtracting once more what the first time left
+    brings it down to rounding.
+    """
+    basis, _ = jnp.linalg.qr(matvec(problem.X, null_space))
+    for _ in range(2):
+        gradient = gradient - basis @ (basis.T @ gradient)
+    return gradient, -rmatvec(problem.X, gradient)
 
 
 def objective_at_zero(problem: Problem) -> Float[Array, ""]:

@@ -181,7 +181,8 @@ def project_intercept(problem: Problem) -> tuple[Problem, Centring | Profiling |
     if not problem.fit_intercept:
         return problem, None
     if not quadratic:
-        profiled = replace(problem, loss=Profiled(loss=problem.loss), fit_intercept=False)
+        loss = Profiled(loss=problem.loss)  # pyright: ignore[reportCallIssue]
+        profiled = replace(problem, loss=loss, fit_intercept=False)
         return profiled, Profiling(profiled)
     weights = problem.loss.row_weights(problem.y)
     weights = weights / jnp.sum(weights)

@@ -12,9 +12,11 @@ from ._adjoint import AbstractAdjoint, Implicit
 from ._arrays import as_inexact, cast_floats
 from ._certificate import Iterate, iterate_at, kkt_of
 from ._checks import check_finite, is_concrete
-from ._problem import Problem, project_intercept
+from ._modules import replace
+from ._problem import Problem, matvec, project_intercept, rmatvec
 from ._solution import RESULTS, Solution, Stats, require_success
-from .penalties import AbstractStrengthPenalty
+from .designs import Dense
+from .penalties import L1, AbstractStrengthPenalty
 from .solvers import AbstractSolver, Auto
 
 
@@ -292,9 +294,23 @@ def _strength_max(problem: Problem) -> Float[Array, ""]:
     centred, _ = project_intercept(problem)
     start = iterate_at(centred, jnp.zeros(problem.coef_shape, problem.X.dtype))
     null_model = centred.penalty.null_model()
+    null_space = centred.penalty.null_space(problem.X.shape[1])
     if null_model is not None:
-        restricted = eqx.tree_at(lambda p: p.penalty, centred, null_model)
-        solver = Auto()
-        tol = checked_tol(0.0, problem.X.dtype)
-        start, _ = solver.run(restricted, start, tol, jnp.array(solver.default_max_steps))
-    return centred.penalty.strength_max(start.pull)
+        restricted = replace(centred, penalty=null_model)
+        start = _run(restricted, start)
+    if null_space is None:
+        return centred.penalty.strength_max(start.pull)
+    # What no strength takes away is fitted first.
+    free = L1(jnp.zeros((), problem.X.dtype))
+    fitted = replace(centred, X=Dense(matvec(centred.X, null_space).T), penalty=free)
+    zeros = jnp.zeros(fitted.coef_shape, problem.X.dtype)
+    predictions = _run(fitted, iterate_at(fitted, zeros)).predictions
+    gradient = centred.loss.gradient(predictions, centred.y)
+    return centred.penalty.strength_max(-rmatvec(centred.X, gradient))
+
+
+def _run(problem: Problem, start: Iterate) -> Iterate:
+    """The solution to the last digit, by the solver of choice."""
+    solver = Auto()
+    tol = checked_tol(0.0, problem.X.dtype)
+    return solver.run(problem, start, tol, jnp.array(solver.default_max_steps))[0]

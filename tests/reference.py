@@ -4,13 +4,26 @@ Nothing here is shared with sparsejax but the parameters of its penalties. A new
 its value, its conjugate and a cvxpy expression here, and its cases in registry.py.
 """
 
+import itertools
 from functools import singledispatch
 
 import numpy as np
 import scipy.special as sp
 
 from sparsejax import losses
-from sparsejax.penalties import L1, Box, ElasticNet
+from sparsejax.penalties import (
+    L1,
+    SLOPE,
+    Box,
+    ElasticNet,
+    FusedLasso,
+    GroupLinf,
+    Linf,
+    Nuclear,
+    RowL2,
+    Simplex,
+    TotalVariation,
+)
 
 
 @singledispatch
@@ -44,7 +57,12 @@ def free(penalty, p):
         return np.isinf(low) & np.isinf(high)
     if isinstance(penalty, L1):
         return np.broadcast_to((slopes(penalty) == 0) & (not penalty.nonnegative), p)
-    return np.full(p, float(penalty.strength) == 0 and not penalty.nonnegative)
+    if isinstance(penalty, ElasticNet):
+        return np.full(p, float(penalty.strength) == 0 and not penalty.nonnegative)
+    if isinstance(penalty, GroupLinf | RowL2) and penalty.weights is not None:
+        weightless = np.asarray(penalty.weights) == 0
+        return weightless[np.asarray(penalty.groups)] if hasattr(penalty, "groups") else weightless
+    return np.zeros(p, bool)
 
 
 def slopes(penalty):
@@ -163,6 +181,151 @@ def _(penalty: Box, w):
     constraints = [w[below] >= low[below]] if below.size else []
     constraints += [w[above] <= high[above]] if above.size else []
     return 0, constraints
+
+
+@value.register
+def _(penalty: SLOPE, w):
+    return np.sort(np.abs(w))[::-1] @ np.asarray(penalty.strengths, float)
+
+
+@value.register
+def _(penalty: TotalVariation, w):
+    return float(penalty.strength) * np.sum(np.abs(np.diff(w)))
+
+
+@value.register
+def _(penalty: FusedLasso, w):
+    strength, ratio = float(penalty.strength), float(penalty.l1_ratio)
+    return strength * (ratio * np.sum(np.abs(w)) + (1 - ratio) * np.sum(np.abs(np.diff(w))))
+
+
+@value.register
+def _(penalty: Linf, w):
+    return float(penalty.strength) * np.max(np.abs(w))
+
+
+@value.register
+def _(penalty: GroupLinf, w):
+    groups = np.asarray(penalty.groups)
+    norms = np.array([np.max(np.abs(w[groups == g])) for g in range(penalty.num_groups)])
+    size = np.broadcast_to(slopes(penalty), norms.shape)
+    return np.sum(size[norms > 0] * norms[norms > 0])
+
+
+@value.register
+def _(penalty: RowL2, w):
+    norms = np.linalg.norm(w.reshape(len(w), -1), axis=1)
+    size = np.broadcast_to(slopes(penalty), norms.shape)
+    return np.sum(size[norms > 0] * norms[norms > 0])
+
+
+@value.register
+def _(penalty: Nuclear, w):
+    return float(penalty.strength) * np.linalg.norm(w.reshape(len(w), -1), "nuc")
+
+
+@value.register
+def _(penalty: Simplex, w):
+    radius = float(penalty.radius)
+    return 0.0 if np.all(w >= 0) and abs(np.sum(w) - radius) <= 1e-13 * radius else np.inf
+
+
+@conjugate.register(SLOPE)
+@conjugate.register(TotalVariation)
+@conjugate.register(FusedLasso)
+@conjugate.register(Linf)
+@conjugate.register(GroupLinf)
+def _(penalty, c):
+    """The unit balls of these have their corners on multiples of sign vectors, few for small p."""
+    corners = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=len(c))))
+    bounds = np.array([value(penalty, corner) for corner in corners])
+    return 0.0 if np.all(corners @ c <= bounds * (1 + 1e-12) + 1e-14 * len(c)) else np.inf
+
+
+@conjugate.register
+def _(penalty: RowL2, c):
+    norms = np.linalg.norm(c.reshape(len(c), -1), axis=1)
+    return 0.0 if np.all(norms <= slopes(penalty) * (1 + 1e-12) + 1e-15) else np.inf
+
+
+@conjugate.register
+def _(penalty: Nuclear, c):
+    norm = np.linalg.norm(c.reshape(len(c), -1), 2)
+    return 0.0 if norm <= float(penalty.strength) * (1 + 1e-12) + 1e-15 else np.inf
+
+
+@conjugate.register
+def _(penalty: Simplex, c):
+    return float(penalty.radius) * np.max(c)
+
+
+@cvxpy_terms.register
+def _(penalty: SLOPE, w):
+    import cvxpy as cp
+
+    # Σ strengths_i |w|_(i) = Σ_k (strengths_k − strengths_{k+1}) · (sum of the k largest |w|).
+    drops = -np.diff(np.asarray(penalty.strengths, float), append=0.0)
+    return sum(d * cp.sum_largest(cp.abs(w), k + 1) for k, d in enumerate(drops)), []
+
+
+@cvxpy_terms.register
+def _(penalty: TotalVariation, w):
+    import cvxpy as cp
+
+    return float(penalty.strength) * cp.norm1(cp.diff(w)), []
+
+
+@cvxpy_terms.register
+def _(penalty: FusedLasso, w):
+    import cvxpy as cp
+
+    strength, ratio = float(penalty.strength), float(penalty.l1_ratio)
+    return strength * (ratio * cp.norm1(w) + (1 - ratio) * cp.norm1(cp.diff(w))), []
+
+
+@cvxpy_terms.register
+def _(penalty: Linf, w):
+    import cvxpy as cp
+
+    return float(penalty.strength) * cp.norm_inf(w), []
+
+
+def _block_terms(penalty, blocks, norm):
+    size = np.broadcast_to(slopes(penalty), len(blocks))
+    fixed = [block == 0 for block, slope in zip(blocks, size, strict=True) if np.isinf(slope)]
+    free_to_move = [(b, slope) for b, slope in zip(blocks, size, strict=True) if np.isfinite(slope)]
+    return sum(slope * norm(block) for block, slope in free_to_move), fixed
+
+
+@cvxpy_terms.register
+def _(penalty: GroupLinf, w):
+    import cvxpy as cp
+
+    groups = np.asarray(penalty.groups)
+    blocks = [w[np.flatnonzero(groups == g)] for g in range(penalty.num_groups)]
+    return _block_terms(penalty, blocks, cp.norm_inf)
+
+
+@cvxpy_terms.register
+def _(penalty: RowL2, w):
+    import cvxpy as cp
+
+    return _block_terms(penalty, [w[j] for j in range(w.shape[0])], cp.norm2)
+
+
+@cvxpy_terms.register
+def _(penalty: Nuclear, w):
+    import cvxpy as cp
+
+    norm = cp.norm2(w) if len(w.shape) == 1 else cp.normNuc(w)
+    return float(penalty.strength) * norm, []
+
+
+@cvxpy_terms.register
+def _(penalty: Simplex, w):
+    import cvxpy as cp
+
+    return 0, [w >= 0, cp.sum(w) == float(penalty.radius)]
 
 
 def row_weights(y, sample_weight=None):

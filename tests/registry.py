@@ -28,8 +28,13 @@ def _with(p: int, index: int, factor: float) -> np.ndarray:
     return weights
 
 
+def _groups(p: int) -> np.ndarray:
+    """Three groups, unequal and interleaved."""
+    return np.array([0, 2, 0, 1, 0])[np.arange(p) % 5]
+
+
 # (strength, number of features) -> penalty; a strength of one is a penalty of order one.
-PENALTIES: dict[str, Callable[[float, int], Any]] = {
+SEPARABLE: dict[str, Callable[[float, int], Any]] = {
     "l1": lambda s, p: penalties.L1(s),
     "l1-weights": lambda s, p: penalties.L1(s, weights=_weights(p)),
     "l1-zero-weight": lambda s, p: penalties.L1(s, weights=_with(p, 1, 0.0)),
@@ -43,6 +48,23 @@ PENALTIES: dict[str, Callable[[float, int], Any]] = {
     "box-vector": lambda s, p: penalties.Box(-s * _weights(p), np.full(p, s)),
     "box-nonnegative": lambda s, p: penalties.Box(0.0, np.inf),
 }
+STRUCTURED: dict[str, Callable[[float, int], Any]] = {
+    "slope": lambda s, p: penalties.SLOPE(s * np.linspace(1.0, 0.2, p)),
+    "slope-constant": lambda s, p: penalties.SLOPE(np.full(p, s)),
+    "slope-zeros": lambda s, p: penalties.SLOPE(s * (np.arange(p) < 2)),
+    "linf": lambda s, p: penalties.Linf(s),
+    "group-linf": lambda s, p: penalties.GroupLinf(s, _groups(p)),
+    "group-linf-weights": lambda s, p: penalties.GroupLinf(s, _groups(p), [0.5, 0.0, 2.0]),
+    "group-linf-infinite": lambda s, p: penalties.GroupLinf(s, _groups(p), [0.5, 1.0, np.inf]),
+    "total-variation": lambda s, p: penalties.TotalVariation(s),
+    "fused-lasso": lambda s, p: penalties.FusedLasso(s, 0.3),
+    "fused-lasso-l1": lambda s, p: penalties.FusedLasso(s, 1.0),
+    "row-l2": lambda s, p: penalties.RowL2(s),
+    "row-l2-weights": lambda s, p: penalties.RowL2(s, _with(p, 1, 0.0)),
+    "nuclear": lambda s, p: penalties.Nuclear(s),
+    "simplex": lambda s, p: penalties.Simplex(s),
+}
+PENALTIES = SEPARABLE | STRUCTURED
 # Those whose parametrisation differs enough for solvers to care, one compilation each.
 SOLVER_PENALTIES = [
     "l1",

@@ -10,6 +10,13 @@ from ._base import (
 from ._block_matrix import BlockMatrix as BlockMatrix
 from ._box import Box as Box
 from ._elastic_net import ElasticNet as ElasticNet
+from ._fused_lasso import FusedLasso as FusedLasso
 from ._group_l2 import GroupL2 as GroupL2
+from ._group_linf import GroupLinf as GroupLinf, Linf as Linf
 from ._l1 import L1 as L1
+from ._nuclear import Nuclear as Nuclear
+from ._row_l2 import RowL2 as RowL2
+from ._simplex import Simplex as Simplex
+from ._slope import SLOPE as SLOPE
 from ._sparse_group import SparseGroup as SparseGroup
+from ._total_variation import TotalVariation as TotalVariation

@@ -44,6 +44,14 @@ class AbstractPenalty(eqx.Module):
     def dual_scale(self, c: Float[Array, " p"]) -> Float[Array, ""]:
         """The largest factor s ≤ 1 for which s·c is sure to lie in the domain of g*."""
 
+    def null_space(self, num_features: int) -> Float[Array, "p m"] | None:
+        """Orthonormal basis of the directions along which g is constant; None if there are none.
+
+        c must be orthogonal to them for g*(c) to be finite: a dual constraint without slack.
+        """
+        del num_features
+        return None
+
     @abc.abstractmethod
     def is_valid(self) -> Bool[Array, ""]:
         """Whether the parameters are in range (checked where they are traced)."""

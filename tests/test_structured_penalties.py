@@ -1,0 +1,237 @@
+"""Penalties on groups, order, differences and matrices: what vectors of five do not show."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from registry import STRUCTURED
+
+import sparsejax as sj
+from sparsejax import penalties
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+P, TASKS = 6, 3
+MATRIX = {
+    "row-l2": lambda s: penalties.RowL2(s),
+    "row-l2-weights": lambda s: penalties.RowL2(s, np.array([1.0, 0.0, 2.0, 0.5, np.inf, 1.0])),
+    "nuclear": lambda s: penalties.Nuclear(s),
+}
+# name -> (penalty of that strength, shape of the coefficients)
+CASES = {name: (lambda s, make=make: make(s, P), (P,)) for name, make in STRUCTURED.items()}
+CASES |= {f"{name}-matrix": (make, (P, TASKS)) for name, make in MATRIX.items()}
+every_case = pytest.mark.parametrize(("make", "shape"), CASES.values(), ids=CASES)
+NORMS = [name for name in CASES if "simplex" not in name]
+
+
+def _points(rng, shape):
+    """General position, ties, zeros."""
+    ties = np.round(rng.normal(size=shape)) + 0.0
+    return [rng.normal(size=shape) * 2, ties, np.zeros(shape), np.ones(shape)]
+
+
+def _prox(penalty):
+    return jax.jit(lambda v, step: penalty.prox(v, step))
+
+
+@every_case
+def test_prox_against_an_interior_point_method(make, shape, rng):
+    import cvxpy as cp
+
+    penalty = make(0.4)
+    prox = _prox(penalty)
+    for v in _points(rng, shape)[:2]:
+        u = cp.Variable(shape)
+        term, constraints = reference.cvxpy_terms(penalty, u)
+        cost = cp.sum_squares(u - v) / 2 + 1.3 * term
+        cp.Problem(cp.Minimize(cost), constraints).solve(
+            cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11
+        )
+        np.testing.assert_allclose(prox(v, 1.3), u.value, atol=1e-5)
+
+
+@every_case
+def test_prox_is_optimal_and_certified(make, shape, rng):
+    """The subdifferential holds (v − u)/step, and Fenchel's equality holds there."""
+    for strength, step in ((0.4, 1.3), (1.5, 0.7), (0.05, 1.0)):
+        penalty = make(strength)
+
+        def check(v, step=step, penalty=penalty):
+            u = penalty.prox(v, step)
+            c = (v - u) / step
+            gap = penalty.fenchel_gap(u, c * penalty.dual_scale(c))
+            return penalty.subdiff_distance(u, -c), penalty.dual_scale(c), gap
+
+        check = jax.jit(check)
+        for v in _points(rng, shape):
+            distance, scale, gap = check(v)
+            assert distance.shape == shape
+            np.testing.assert_allclose(distance, 0, atol=1e-10)
+            np.testing.assert_allclose(gap, 0, atol=1e-10)
+            np.testing.assert_allclose(scale, 1, atol=1e-9)
+
+
+@every_case
+def test_subdifferential_is_not_larger_than_it_is(make, shape, rng):
+    """Away from the optimum the distance is positive."""
+    penalty = make(0.4)
+    for v in _points(rng, shape)[:2]:
+        u = penalty.prox(v, 1.0)
+        for _ in range(3):
+            other = v - u + rng.normal(size=shape)
+            gap = reference.value(penalty, np.asarray(u)) - np.sum(np.asarray(u) * other)
+            gap += reference.conjugate(penalty, other)
+            assert (np.max(penalty.subdiff_distance(u, -other)) > 1e-9) == (gap > 1e-9)
+
+
+@every_case
+def test_prox_derivatives(make, shape, rng):
+    """Forward and reverse, in v, the step and the parameters."""
+    v, change, weight = (rng.normal(size=shape) for _ in range(3))
+    h = 1e-6
+
+    def prox(v, step, strength):
+        return make(strength).prox(v, step)
+
+    point = (jnp.asarray(v), jnp.asarray(0.6), jnp.asarray(0.4))
+    tangent = (jnp.asarray(change), jnp.asarray(0.7), jnp.asarray(-0.2))
+    _, derivative = jax.jit(lambda a, b: jax.jvp(prox, a, b))(point, tangent)
+    compiled = jax.jit(prox)
+    up, down = (
+        compiled(*(x + sign * h * t for x, t in zip(point, tangent, strict=True)))
+        for sign in (1, -1)
+    )
+    np.testing.assert_allclose(derivative, (up - down) / (2 * h), atol=1e-6)
+    pulled = jax.jit(lambda a, w: jax.vjp(prox, *a)[1](w))(point, jnp.asarray(weight))
+    paired = sum(np.sum(a * b) for a, b in zip(pulled, tangent, strict=True))
+    np.testing.assert_allclose(paired, np.sum(weight * derivative), rtol=1e-9)
+
+
+@every_case
+def test_batches(make, shape, rng):
+    batch = rng.normal(size=(3, *shape))
+    penalty = make(0.7)
+    together = jax.jit(jax.vmap(lambda v: penalty.prox(v, 0.5)))(batch)
+    prox = _prox(penalty)
+    np.testing.assert_allclose(together, [prox(v, 0.5) for v in batch], rtol=1e-12, atol=1e-15)
+
+
+@every_case
+def test_float32(make, shape, rng):
+    with jax.enable_x64(False):
+        penalty = make(0.7)
+        v = jnp.asarray(rng.normal(size=shape), jnp.float32)
+        u = penalty.prox(v, 0.5)
+        results = u, penalty.value(u), penalty.fenchel_gap(u, v), penalty.dual_scale(v)
+        assert {x.dtype for x in results} == {jnp.dtype("float32")}
+        np.testing.assert_allclose(penalty.subdiff_distance(u, (u - v) / 0.5), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_dual_norm(name, rng):
+    """⟨w, c⟩ ≤ g(w) for scaled c, with equality where the prox of a long step leaves off."""
+    make, shape = CASES[name]
+    penalty = make(1.0)
+    basis = penalty.null_space(P)
+    for c in rng.normal(size=(3, *shape)):
+        if basis is not None:
+            c = c - np.asarray(basis @ (basis.T @ c))
+        feasible = c * float(penalty.dual_scale(c))
+        for w in rng.normal(size=(20, *shape)):
+            w = np.asarray(penalty.prox(w, 1e-3))  # zero where the weight is infinite
+            assert np.sum(w * feasible) <= float(penalty.value(w)) * (1 + 1e-12) + 1e-12
+    if isinstance(penalty, penalties.SLOPE) or "weights" in name:
+        return
+    strength = float(penalty.strength_max(c))
+    below = make(0.999 * strength)
+    w = np.asarray(below.prox(c, 1.0))
+    w = w if basis is None else w - w.mean()
+    np.testing.assert_allclose(np.sum(w * c), make(strength).value(w), rtol=1e-2)
+    assert np.any(w != 0)
+
+
+def test_repeated_and_vanishing_singular_values():
+    """The prox is differentiable there, unless one equals the threshold."""
+    penalty = penalties.Nuclear(0.5)
+    for v in (np.eye(4)[:, :3], np.zeros((4, 3)), np.diag([2.0, 2.0, 0.0])):
+        jacobian = jax.jacfwd(lambda v: penalty.prox(v, 1.0))(jnp.asarray(v))
+        h = 1e-6
+        for i, j in np.ndindex(v.shape):
+            e = np.zeros(v.shape)
+            e[i, j] = h
+            slope = (penalty.prox(v + e, 1.0) - penalty.prox(v - e, 1.0)) / (2 * h)
+            np.testing.assert_allclose(jacobian[..., i, j], slope, atol=1e-6)
+
+
+def test_equal_strengths_do_not_average_ties(rng):
+    """SLOPE with one strength is the Lasso, also in its derivative at equal magnitudes."""
+    v, change = np.array([2.0, -2.0, 2.0, 0.1]), rng.normal(size=4)
+    pairs = [
+        jax.jvp(lambda v, p=penalty: p.prox(v, 1.0), (v,), (change,))
+        for penalty in (penalties.SLOPE([0.5] * 4), penalties.L1(0.5))
+    ]
+    np.testing.assert_allclose(pairs[0], pairs[1], rtol=1e-12)
+
+
+def test_total_variation_knows_its_null_space(rng):
+    penalty = penalties.TotalVariation(0.5)
+    basis = np.asarray(penalty.null_space(7))
+    np.testing.assert_allclose(basis.T @ basis, np.eye(1), rtol=1e-12)
+    np.testing.assert_allclose(penalty.value(basis[:, 0]), 0, atol=1e-15)
+    c = rng.normal(size=7)
+    assert float(penalty.dual_scale(c)) == 0
+    assert np.isinf(penalty.fenchel_gap(np.ones(7), c))
+    largest = penalty.strength_max(c)
+    u = penalties.TotalVariation(largest * (1 + 1e-12)).prox(c, 1.0)
+    np.testing.assert_allclose(u, np.full(7, c.mean()), rtol=1e-12)
+    u = penalties.TotalVariation(0.99 * largest).prox(c, 1.0)
+    assert np.ptp(u) > 0
+    assert penalties.L1(1.0).null_space(7) is None
+
+
+def test_a_long_chain(rng):
+    """Thousands of coefficients: exact, and no worse than the sums that check it."""
+    p = 3000
+    v = np.cumsum(rng.normal(size=p))
+    for penalty in (penalties.TotalVariation(3.0), penalties.FusedLasso(3.0, 0.2)):
+        u = penalty.prox(v, 1.0)
+        assert 10 < np.count_nonzero(np.diff(u)) < p / 2
+        np.testing.assert_allclose(penalty.subdiff_distance(u, u - v), 0, atol=1e-9)
+    strengths = np.linspace(2, 0, p)
+    slope = penalties.SLOPE(strengths)
+    u = slope.prox(v / 10, 1.0)
+    np.testing.assert_allclose(slope.subdiff_distance(u, u - v / 10), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: penalties.SLOPE([1.0, 2.0]), "`strengths` must not increase"),
+        (lambda: penalties.SLOPE([1.0, -2.0]), "`strengths` must be nonnegative"),
+        (lambda: penalties.SLOPE([1.0]).check(2), "`strengths` must have shape"),
+        (lambda: penalties.GroupLinf(1.0, [0, 2]), "`groups` must use every label"),
+        (lambda: penalties.GroupLinf(1.0, [0.0, 1.0]), "`groups` must be a vector of integer"),
+        (lambda: penalties.GroupLinf(1.0, [0, 1]).check(3), "`groups` must have shape"),
+        (lambda: penalties.GroupLinf(1.0, [0, 1], [1.0]), "`weights` must have shape"),
+        (lambda: jax.jit(lambda g: penalties.GroupLinf(1.0, g))(jnp.arange(2)), "concrete"),
+        (lambda: penalties.RowL2(-1.0), "`strength` must be nonnegative"),
+        (lambda: penalties.RowL2(1.0, [1.0]).check(2), "`weights` must have shape"),
+        (lambda: penalties.TotalVariation([1.0]), "`strength` must be a scalar"),
+        (lambda: penalties.FusedLasso(1.0, 2.0), "`l1_ratio` must lie in"),
+        (lambda: penalties.Nuclear(np.nan), "`strength` must be nonnegative"),
+        (lambda: penalties.Simplex(np.inf), "`radius` must be finite"),
+        (lambda: penalties.Linf(-1.0), "`strength` must be nonnegative"),
+    ],
+)
+def test_errors_name_the_argument(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_groups_survive_being_rebuilt():
+    penalty = sj.penalties.GroupLinf(0.5, [0, 1, 0])
+    rebuilt = jax.jit(lambda penalty: penalty)(penalty)
+    rebuilt = jax.tree.map(lambda leaf: leaf, rebuilt).with_strength(jnp.asarray(1.0))
+    assert rebuilt.num_groups == 2
+    np.testing.assert_allclose(rebuilt.prox(np.array([3.0, 0.5, -2.5]), 1.0), [2.25, 0.0, -2.25])
