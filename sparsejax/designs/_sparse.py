@@ -8,7 +8,7 @@ import scipy.sparse
 from jax.experimental import sparse as jsparse
 from jaxtyping import Array, Float, Int
 
-from .._checks import is_concrete
+from .._checks import check_finite, is_concrete
 from ._base import AbstractDesign
 
 _RUN = 64  # entries that are added up one by one in single precision
@@ -22,7 +22,7 @@ class Sparse(AbstractDesign):
     Raises
     ------
     ValueError
-        If the columns are known and do not ascend.
+        If X holds NaN or infinity, or the columns are known and do not ascend.
 
     Examples
     --------
@@ -38,6 +38,7 @@ class Sparse(AbstractDesign):
     _shape: tuple[int, int] = eqx.field(static=True)
 
     def __check_init__(self) -> None:
+        check_finite("X", self.data)
         if is_concrete(self.cols) and np.any(np.diff(np.asarray(self.cols)) < 0):
             raise ValueError("`cols` must ascend: sort the triplets by column.")
 
