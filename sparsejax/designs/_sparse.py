@@ -11,8 +11,6 @@ from jaxtyping import Array, Float, Int
 from .._checks import check_finite, is_concrete
 from ._base import AbstractDesign
 
-_RUN = 64  # entries that are added up one by one in single precision
-
 
 class Sparse(AbstractDesign):
     """X as triplets (data, row, column), sorted by column.
@@ -51,20 +49,10 @@ class Sparse(AbstractDesign):
         return self.data.dtype
 
     def matvec(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
-        return jax.ops.segment_sum(self.data * w[self.cols], self.rows, self._shape[0])
+        return _sums(self.data * w[self.cols], self.rows, self._shape[0])
 
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        terms, p = self.data * r[self.rows], self._shape[1]
-        if self.dtype.itemsize > 4:
-            return jax.ops.segment_sum(terms, self.cols, p)
-        # A column of 10⁴ entries added up one by one in single precision would be off by more
-        # than a certificate may be: sums of short runs first, then sums of these.
-        order = jnp.arange(terms.shape[0], dtype=self.cols.dtype)
-        run = order // _RUN + self.cols  # another number for every run and every column
-        size = terms.shape[0] // _RUN + p
-        sums = jax.ops.segment_sum(terms, run, size)
-        column = jnp.zeros(size, self.cols.dtype).at[run].set(self.cols)
-        return jax.ops.segment_sum(sums, column, p)
+        return _sums(self.data * r[self.rows], self.cols, self._shape[1])
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         n, p = self._shape
@@ -79,6 +67,24 @@ class Sparse(AbstractDesign):
         # Duplicate entries would have to be added before squaring: constructors remove them.
         terms = row_weights[self.rows] * self.data**2
         return jax.ops.segment_sum(terms, self.cols, self._shape[1])
+
+
+def _sums(terms: Float[Array, " nnz"], of: Int[Array, " nnz"], size: int) -> Float[Array, " size"]:
+    """What the terms of each row or column add up to.
+
+    In single precision 10⁴ terms added up one by one are off by more than a certificate may be.
+    There every term is split into a multiple of a grid, on which sums are exact, and a small rest.
+    """
+    if terms.dtype.itemsize > 4:
+        return jax.ops.segment_sum(terms, of, size)
+    fixed = jax.lax.stop_gradient(terms)  # the rest carries the derivative
+    _, exponent = jnp.frexp(jax.ops.segment_sum(jnp.abs(fixed), of, size))
+    bits = jnp.finfo(terms.dtype).nmant - 1
+    lowest = jnp.finfo(terms.dtype).minexp + bits
+    grid = jnp.ldexp(jnp.ones(size, terms.dtype), jnp.maximum(exponent, lowest) - bits)[of]
+    coarse = jnp.round(fixed / grid) * grid
+    rest = jax.ops.segment_sum(terms - coarse, of, size)
+    return jax.ops.segment_sum(coarse, of, size) + rest
 
 
 def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Sparse:

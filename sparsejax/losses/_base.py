@@ -77,9 +77,7 @@ class AbstractSmoothLoss(AbstractLoss):
     """A loss with a gradient, and with a curvature that diagonal matrices bound."""
 
     @abc.abstractmethod
-    def gradient(
-        self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
-    ) -> Float[Array, "n ..."]:
+    def gradient(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """∇f(z)."""
 
     @abc.abstractmethod
@@ -105,9 +103,7 @@ class AbstractPointwiseLoss(AbstractSmoothLoss):
         """∂φ/∂z."""
 
     @abc.abstractmethod
-    def unit_curvature(
-        self, z: Float[Array, "..."], y: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def unit_curvature(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         """∂²φ/∂z²; at a kink of the gradient, one of its sides."""
 
     @abc.abstractmethod
@@ -123,9 +119,7 @@ class AbstractPointwiseLoss(AbstractSmoothLoss):
     def value(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, ""]:
         return jnp.sum(self._row_factors(y) * self.unit_value(z, y))
 
-    def gradient(
-        self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
-    ) -> Float[Array, "n ..."]:
+    def gradient(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         return self._row_factors(y) * self.unit_gradient(z, y)
 
     def curvature(
@@ -163,9 +157,7 @@ class AbstractQuadraticLoss(AbstractPointwiseLoss):
     def unit_gradient(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         return z - y
 
-    def unit_curvature(
-        self, z: Float[Array, "..."], y: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def unit_curvature(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.ones_like(z)
 
     def unit_curvature_bound(self) -> float:
