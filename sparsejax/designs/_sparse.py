@@ -80,7 +80,7 @@ def _sums(terms: Float[Array, " nnz"], of: Int[Array, " nnz"], size: int) -> Flo
     fixed = jax.lax.stop_gradient(terms)  # the rest carries the derivative
     _, exponent = jnp.frexp(jax.ops.segment_sum(jnp.abs(fixed), of, size))
     bits = jnp.finfo(terms.dtype).nmant - 1
-    lowest = jnp.finfo(terms.dtype).minexp + bits
+    lowest = jnp.finfo(terms.dtype).minexp + 2 * bits  # no rest that matters is subnormal
     grid = jnp.ldexp(jnp.ones(size, terms.dtype), jnp.maximum(exponent, lowest) - bits)[of]
     coarse = jnp.round(fixed / grid) * grid
     rest = jax.ops.segment_sum(terms - coarse, of, size)
