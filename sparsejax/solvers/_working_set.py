@@ -165,7 +165,7 @@ def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Ar
     support = jnp.sum(moving)
     violated = jnp.sum(~moving & (saturation > 1))
     growth = jnp.where(support <= 128, jnp.maximum(support, _SMALLEST // 2), 64 + support // 2)
-    settled = violated <= support // 10
+    settled = violated <= 2 + support // 10
     return support + jnp.minimum(violated, p if p <= n else growth), settled
 
 
