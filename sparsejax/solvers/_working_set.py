@@ -185,7 +185,7 @@ def _gather(
 
     def gather(width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
         chosen = jnp.arange(p) if width == p else jax.lax.top_k(score, width)[1]
-        form = _form_gram if width <= _MIDDLE else _update_gram
+        form = _form_gram if width <= _MIDDLE or width == p else _update_gram
         index, gram = form(problem, state, chosen.astype(jnp.int32))
         return jnp.pad(index, (0, widths[-1] - width), constant_values=p), gram
 
@@ -232,7 +232,7 @@ def _update_gram(
     used = (jnp.sum(~stays) + _BLOCK - 1) // _BLOCK
 
     def update(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        columns = problem.X.all_columns() if width == p else problem.X.columns(index)
+        columns = problem.X.columns(index)
 
         def fill(i: Int[Array, ""], gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
             fresh = columns.at[rows[i]].get(mode="fill", fill_value=0.0)
