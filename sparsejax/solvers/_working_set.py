@@ -157,7 +157,8 @@ def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Ar
     """How many features to take, and whether the support is nearly settled.
 
     Early on the support doubles, when it is large it grows by half; near the end just what is
-    violated is added. With more samples than features, what is violated is mostly what is missing.
+    violated is added. With more samples than features, what is violated is mostly what is missing,
+    so that far more is taken at once.
     """
     n, p = problem.X.shape
     moving = problem.penalty.support(iterate.coef)
@@ -166,7 +167,8 @@ def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Ar
     violated = jnp.sum(~moving & (saturation > 1))
     growth = jnp.where(support <= 128, jnp.maximum(support, _SMALLEST // 2), 64 + support // 2)
     settled = violated <= 2 + support // 10
-    return support + jnp.minimum(violated, p if p <= n else growth), settled
+    growth = 128 + support if p <= n else growth
+    return support + jnp.minimum(violated, growth), settled
 
 
 def _gather(
