@@ -60,8 +60,13 @@ class Sparse(AbstractDesign):
         # Slot of each feature in the block; k, which the scatter drops, for those not wanted.
         order = jnp.arange(k, dtype=jnp.int32)
         slots = jnp.full(p, k, jnp.int32).at[indices].set(order, mode="drop")
-        block = jnp.zeros((k, n), self.dtype)
-        return block.at[slots[self.cols], self.rows].add(self.data, mode="drop")
+        # Into one axis, which takes half the time of two: entries not wanted land in row k.
+        place = slots[self.cols] * n + self.rows
+        if k * n + n > jnp.iinfo(place.dtype).max:
+            block = jnp.zeros((k, n), self.dtype)
+            return block.at[slots[self.cols], self.rows].add(self.data, mode="drop")
+        block = jnp.zeros(k * n, self.dtype).at[place].add(self.data, mode="drop")
+        return block.reshape(k, n)
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         # Duplicate entries would have to be added before squaring: constructors remove them.
