@@ -35,7 +35,9 @@ def cast_floats(tree: Any, dtype: Any) -> Any:
     """The same pytree with every floating-point array in ``dtype``."""
 
     def cast(leaf: Any) -> Any:
-        floating = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
-        return leaf.astype(dtype) if floating else leaf
+        # Comparing first: casting to the same dtype would take as long as a small solve.
+        if not isinstance(leaf, jax.Array) or leaf.dtype == dtype:
+            return leaf
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     return jax.tree.map(cast, tree)

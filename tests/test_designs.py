@@ -52,15 +52,34 @@ def test_padding_index_is_a_zero_column(wrap, rng):
     np.testing.assert_array_equal(block[jnp.array([0, 2, 3])], 0.0)
 
 
-def test_single_precision_sums_of_long_columns(rng):
-    """As exact as a certificate at 1e-6 needs: sums of short runs, not of one entry at a time."""
+@pytest.mark.parametrize("by", ["rows", "columns"])
+def test_single_precision_sums(by, rng):
+    """As exact as a certificate at 1e-6 needs, also where long sums cancel."""
     n = 100_000
-    values = rng.random(n).astype(np.float32)
-    X = scipy.sparse.csc_array(np.column_stack([values, np.eye(n, 1, dtype=np.float32), values]))
-    design = sj.designs.as_design(X)
+    values = rng.normal(size=(n, 2)).astype(np.float32) + np.float32(0.1)
+    signs = np.sign(rng.normal(size=n)).astype(np.float32)
+    X = scipy.sparse.csc_array(np.insert(values, 1, np.eye(n, 1).ravel(), axis=1))
+    expected = X.astype(np.float64).T @ signs.astype(np.float64)
+    design = sj.designs.as_design(X if by == "columns" else X.T)
     assert design.dtype == jnp.float32
-    expected = X.astype(np.float64).T @ np.ones(n)
-    np.testing.assert_allclose(design.rmatvec(jnp.ones(n, jnp.float32)), expected, rtol=1e-6)
+    actual = (design.rmatvec if by == "columns" else design.matvec)(jnp.asarray(signs))
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def test_single_precision_sums_of_extreme_sizes():
+    scales = np.array([0.0, 1e-37, 1e-20, 1e20, 1e37], np.float32)
+    X = scipy.sparse.csc_array(np.ones((8, 5), np.float32) * scales)
+    design = sj.designs.as_design(X)
+    np.testing.assert_allclose(design.rmatvec(jnp.ones(8, jnp.float32)), 8 * scales, rtol=1e-6)
+    np.testing.assert_allclose(design.matvec(jnp.ones(5, jnp.float32)), scales.sum(), rtol=1e-6)
+
+
+def test_single_precision_sums_have_derivatives(rng):
+    X = _matrix(rng).astype(np.float32)
+    design = sj.designs.as_design(scipy.sparse.csc_array(X))
+    r, w = (rng.normal(size=size).astype(np.float32) for size in X.shape)
+    np.testing.assert_allclose(jax.jacobian(design.rmatvec)(r), X.T, rtol=1e-6)
+    np.testing.assert_allclose(jax.jacfwd(design.matvec)(w), X, rtol=1e-6)
 
 
 def test_triplets_must_be_sorted():

@@ -106,9 +106,20 @@ def test_large_supports(rng):
     X = np.cumsum(rng.normal(size=(p, n)), axis=0).T / 10
     y = X @ (rng.random(p) < 0.5) + rng.normal(size=n)
     problem = sj.Problem(X, y, penalty=sj.penalties.L1(1.0), fit_intercept=True)
-    strength = sj.strength_max(problem) / 5000
+    strength = sj.strength_max(problem) / 20000
     problem = sj.Problem(X, y, penalty=sj.penalties.L1(strength), fit_intercept=True)
     solution = sj.solve(problem, tol=1e-10)
     assert int(solution.stats["width"]) >= 512
     assert jnp.sum(solution.coef != 0) > 128
     assert sj.duality_gap(problem, solution.coef) <= 1e-10
+
+
+def test_growing_to_all_features(rng):
+    """Features of the step before keep their rows, but not where all are taken."""
+    X = rng.normal(size=(200, 400))
+    X[:, 1:] += X[:, :-1]
+    y = X @ rng.normal(size=400) + rng.normal(size=200)
+    strength = np.max(np.abs(X.T @ y)) / 200 / 1000
+    solution = sj.solve(sj.Problem(X, y, penalty=sj.penalties.L1(strength)), tol=1e-12, throw=False)
+    assert solution.stats["width"] == 400
+    assert solution.result == sj.RESULTS.successful

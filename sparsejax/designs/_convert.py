@@ -10,11 +10,10 @@ import scipy.sparse
 from jax.experimental import sparse as jsparse
 
 from .._arrays import as_inexact, cast_floats
-from .._checks import check_finite
 from ._base import AbstractDesign
 from ._dense import Dense
 from ._operator import Operator
-from ._sparse import Sparse, from_bcoo, from_scipy
+from ._sparse import from_bcoo, from_scipy
 
 
 def as_design(X: Any) -> AbstractDesign:
@@ -36,10 +35,6 @@ def as_design(X: Any) -> AbstractDesign:
     design = _wrap(X)
     if 0 in design.shape:
         raise ValueError(f"`X` must have at least one sample and one feature; got {design.shape}.")
-    if isinstance(design, Dense):
-        check_finite("X", design.features, transposed=True)
-    if isinstance(design, Sparse):
-        check_finite("X", design.data)
     return design
 
 

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._checks import check_finite
 from ._base import AbstractDesign
 
 
@@ -14,6 +15,11 @@ class Dense(AbstractDesign):
     features
         (p, n): the transpose of X. A Fortran-ordered NumPy X is laid out like this already.
 
+    Raises
+    ------
+    ValueError
+        If X holds NaN or infinity.
+
     Examples
     --------
     >>> import jax.numpy as jnp, sparsejax as sj
@@ -22,6 +28,10 @@ class Dense(AbstractDesign):
     """
 
     features: Float[Array, "p n"]
+
+    def __check_init__(self) -> None:
+        # Here and not in every problem: a pass over X takes as long as a small solve.
+        check_finite("X", self.features, transposed=True)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -8,10 +8,8 @@ import scipy.sparse
 from jax.experimental import sparse as jsparse
 from jaxtyping import Array, Float, Int
 
-from .._checks import is_concrete
+from .._checks import check_finite, is_concrete
 from ._base import AbstractDesign
-
-_RUN = 64  # entries that are added up one by one in single precision
 
 
 class Sparse(AbstractDesign):
@@ -22,7 +20,7 @@ class Sparse(AbstractDesign):
     Raises
     ------
     ValueError
-        If the columns are known and do not ascend.
+        If X holds NaN or infinity, or the columns are known and do not ascend.
 
     Examples
     --------
@@ -38,6 +36,7 @@ class Sparse(AbstractDesign):
     _shape: tuple[int, int] = eqx.field(static=True)
 
     def __check_init__(self) -> None:
+        check_finite("X", self.data)
         if is_concrete(self.cols) and np.any(np.diff(np.asarray(self.cols)) < 0):
             raise ValueError("`cols` must ascend: sort the triplets by column.")
 
@@ -50,20 +49,10 @@ class Sparse(AbstractDesign):
         return self.data.dtype
 
     def matvec(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
-        return jax.ops.segment_sum(self.data * w[self.cols], self.rows, self._shape[0])
+        return _sums(self.data * w[self.cols], self.rows, self._shape[0])
 
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        terms, p = self.data * r[self.rows], self._shape[1]
-        if self.dtype.itemsize > 4:
-            return jax.ops.segment_sum(terms, self.cols, p)
-        # A column of 10⁴ entries added up one by one in single precision would be off by more
-        # than a certificate may be: sums of short runs first, then sums of these.
-        order = jnp.arange(terms.shape[0], dtype=self.cols.dtype)
-        run = order // _RUN + self.cols  # another number for every run and every column
-        size = terms.shape[0] // _RUN + p
-        sums = jax.ops.segment_sum(terms, run, size)
-        column = jnp.zeros(size, self.cols.dtype).at[run].set(self.cols)
-        return jax.ops.segment_sum(sums, column, p)
+        return _sums(self.data * r[self.rows], self.cols, self._shape[1])
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         n, p = self._shape
@@ -71,13 +60,36 @@ class Sparse(AbstractDesign):
         # Slot of each feature in the block; k, which the scatter drops, for those not wanted.
         order = jnp.arange(k, dtype=jnp.int32)
         slots = jnp.full(p, k, jnp.int32).at[indices].set(order, mode="drop")
-        block = jnp.zeros((k, n), self.dtype)
-        return block.at[slots[self.cols], self.rows].add(self.data, mode="drop")
+        # Into one axis, which takes half the time of two: entries not wanted land in row k.
+        place = slots[self.cols] * n + self.rows
+        if k * n + n > jnp.iinfo(place.dtype).max:
+            block = jnp.zeros((k, n), self.dtype)
+            return block.at[slots[self.cols], self.rows].add(self.data, mode="drop")
+        block = jnp.zeros(k * n, self.dtype).at[place].add(self.data, mode="drop")
+        return block.reshape(k, n)
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         # Duplicate entries would have to be added before squaring: constructors remove them.
         terms = row_weights[self.rows] * self.data**2
         return jax.ops.segment_sum(terms, self.cols, self._shape[1])
+
+
+def _sums(terms: Float[Array, " nnz"], of: Int[Array, " nnz"], size: int) -> Float[Array, " size"]:
+    """What the terms of each row or column add up to.
+
+    In single precision 10⁴ terms added up one by one are off by more than a certificate may be.
+    There every term is split into a multiple of a grid, on which sums are exact, and a small rest.
+    """
+    if terms.dtype.itemsize > 4:
+        return jax.ops.segment_sum(terms, of, size)
+    fixed = jax.lax.stop_gradient(terms)  # the rest carries the derivative
+    _, exponent = jnp.frexp(jax.ops.segment_sum(jnp.abs(fixed), of, size))
+    bits = jnp.finfo(terms.dtype).nmant - 1
+    lowest = jnp.finfo(terms.dtype).minexp + 2 * bits  # no rest that matters is subnormal
+    grid = jnp.ldexp(jnp.ones(size, terms.dtype), jnp.maximum(exponent, lowest) - bits)[of]
+    coarse = jnp.round(fixed / grid) * grid
+    rest = jax.ops.segment_sum(terms - coarse, of, size)
+    return jax.ops.segment_sum(coarse, of, size) + rest
 
 
 def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Sparse:

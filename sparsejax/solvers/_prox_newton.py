@@ -39,6 +39,7 @@ class _State(eqx.Module):
     iterate: Iterate
     steps: Int[Array, ""]
     inner: Int[Array, ""]
+    objective: Float[Array, ""]
     best_gap: Float[Array, ""]
     stalled: Int[Array, ""]
 
@@ -90,16 +91,22 @@ class ProxNewton(AbstractSolver):
         def step(state: _State) -> _State:
             coef, predictions, inner = self._solve_model(problem, state.iterate, tol)
             new = _search(problem, state.iterate, coef, predictions)
-            progress = new.gap < 0.9 * state.best_gap
+            objective = _objective(problem, new.coef, new.predictions)
+            # The gap need not shrink at every step, nor be finite far from the solution.
+            rounding = 100 * jnp.finfo(objective.dtype).eps * jnp.abs(objective)
+            progress = (new.gap < 0.9 * state.best_gap) | (objective < state.objective - rounding)
             return _State(
                 new,
                 state.steps + 1,
                 state.inner + inner,
+                objective,
                 jnp.minimum(new.gap, state.best_gap),
                 jnp.where(progress, 0, state.stalled + 1),
             )
 
-        final = jax.lax.while_loop(unfinished, step, _State(start, zero, zero, start.gap, zero))
+        objective = _objective(problem, start.coef, start.predictions)
+        first = _State(start, zero, zero, objective, start.gap, zero)
+        final = jax.lax.while_loop(unfinished, step, first)
         return final.iterate, {"num_steps": final.steps, "num_inner_steps": final.inner}
 
     def _solve_model(
@@ -150,6 +157,12 @@ def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Pr
     )
 
 
+def _objective(
+    problem: Problem, coef: Float[Array, " p"], predictions: Float[Array, " n"]
+) -> Float[Array, ""]:
+    return problem.loss.value(predictions, problem.y) + problem.penalty.value(coef)
+
+
 def _search(
     problem: Problem, iterate: Iterate, coef: Float[Array, " p"], predictions: Float[Array, " n"]
 ) -> Iterate:
@@ -163,8 +176,7 @@ def _search(
         )
 
     def objective(length: Float[Array, ""]) -> Float[Array, ""]:
-        w, z = between(length)
-        return problem.loss.value(z, problem.y) + problem.penalty.value(w)
+        return _objective(problem, *between(length))
 
     before = objective(jnp.zeros_like(iterate.gap))
     slack = 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)

@@ -161,7 +161,7 @@ class SemismoothNewton(AbstractGramSolver):
         u = problem.scale * current.coef
         near = problem.prox_root(u + current.pull, jnp.array(1.0)).diagonal != 0
         moving = problem.penalty.support(current.coef) & problem.inside
-        settled = jnp.sum(near != moving) <= jnp.sum(moving) // 10
+        settled = jnp.sum(near != moving) <= 2 + jnp.sum(moving) // 10
         trying = eqx.tree_at(
             lambda s: (s.point, s.pull, s.trials, s.attempt),
             state,

@@ -157,19 +157,21 @@ def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Ar
     """How many features to take, and whether the support is nearly settled.
 
     Early on the support doubles, when it is large it grows by half; near the end just what is
-    violated is added. With more samples than features, what is violated is mostly what is missing.
+    violated is added. With more samples than features, what is violated is mostly what is missing,
+    so that far more is taken at once.
     """
     n, p = problem.X.shape
     penalty = problem.penalty
     moving = penalty.support(iterate.coef)
     violated = ~moving & (penalty.saturation(iterate.coef, iterate.pull) > 1)
-    settled = jnp.sum(violated) <= jnp.sum(moving) // 10
+    settled = jnp.sum(violated) <= 2 + jnp.sum(moving) // 10
     groups = penalty.groups_of_coordinates
     if groups is not None:  # they come and stay as a whole
         moving, violated = _spread(moving, groups), _spread(violated, groups)
     support = jnp.sum(moving)
     growth = jnp.where(support <= 128, jnp.maximum(support, _SMALLEST // 2), 64 + support // 2)
-    wanted = support + jnp.minimum(jnp.sum(violated & ~moving), p if p <= n else growth)
+    growth = 128 + support if p <= n else growth
+    wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
     # Room for a group that is cut off where the working set ends.
     return wanted if groups is None else wanted + groups[2], settled
 
@@ -198,7 +200,7 @@ def _gather(
 
     def gather(width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
         chosen = jnp.arange(p) if width == p else _highest(problem.penalty, score, width)
-        form = _form_gram if width <= _MIDDLE else _update_gram
+        form = _form_gram if width <= _MIDDLE or width == p else _update_gram
         index, gram = form(problem, state, chosen.astype(jnp.int32))
         return jnp.pad(index, (0, widths[-1] - width), constant_values=p), gram
 
@@ -262,7 +264,7 @@ def _update_gram(
     used = (jnp.sum(~stays) + _BLOCK - 1) // _BLOCK
 
     def update(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        columns = problem.X.all_columns() if width == p else problem.X.columns(index)
+        columns = problem.X.columns(index)
 
         def fill(i: Int[Array, ""], gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
             fresh = columns.at[rows[i]].get(mode="fill", fill_value=0.0)
