@@ -50,7 +50,7 @@ SEPARABLE: dict[str, Callable[[float, int], Any]] = {
 }
 STRUCTURED: dict[str, Callable[[float, int], Any]] = {
     "slope": lambda s, p: penalties.SLOPE(s * np.linspace(1.0, 0.2, p)),
-    "slope-constant": lambda s, p: penalties.SLOPE(np.full(p, s)),
+    "slope-constant": lambda s, p: penalties.SLOPE(s * np.ones(p)),
     "slope-zeros": lambda s, p: penalties.SLOPE(s * (np.arange(p) < 2)),
     "linf": lambda s, p: penalties.Linf(s),
     "group-linf": lambda s, p: penalties.GroupLinf(s, _groups(p)),

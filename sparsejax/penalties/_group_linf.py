@@ -39,7 +39,7 @@ class AbstractLinf(AbstractBlockPenalty):
 
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
         groups, num_groups = self.layout(v.size)
-        threshold = jnp.broadcast_to(step * self.slopes(), (num_groups,))
+        threshold = jnp.broadcast_to(self.thresholds(step), (num_groups,))
         vanishes = jnp.isinf(threshold) | (self.dual_norms(v) <= threshold)
         radius = jnp.where(jnp.isinf(threshold), 0.0, threshold)
         top, active = simplex_threshold(jnp.abs(v), radius, groups, num_groups)

@@ -68,7 +68,7 @@ class RowL2(AbstractBlockPenalty):
         return jnp.broadcast_to(rows.reshape(-1, *(1,) * (like.ndim - 1)), like.shape)
 
     def prox(self, v: Float[Array, "p *tasks"], step: Any) -> Float[Array, "p *tasks"]:
-        norms, threshold = self.norms(v), step * self.slopes()
+        norms, threshold = self.norms(v), self.thresholds(step)
         kept = norms > threshold
         safe = jnp.where(kept, norms, 1.0)
         factor = jnp.where(kept, (norms - jnp.where(kept, threshold, 0.0)) / safe, 0.0)
