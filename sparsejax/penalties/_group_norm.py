@@ -14,7 +14,7 @@ from .._checks import check_length, check_nonnegative, is_nonnegative
 from .._modules import replace
 from ._base import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
 from ._block_matrix import BlockMatrix, Coupling, renumber
-from ._groups import as_groups, check_groups, ratio, segment_norms, segment_sums
+from ._groups import as_groups, check_groups, ratio, scaled, segment_norms, segment_sums
 
 
 class AbstractGroupNorm(AbstractStrengthPenalty, AbstractGroupSeparablePenalty):
@@ -44,7 +44,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractGroupSeparablePenalty):
         """factor · weights, √|g| by default; an infinite weight stays infinite at zero."""
         if self.weights is None:
             return factor * jnp.sqrt(self._sums(jnp.ones(self.groups.shape, factor.dtype)))
-        return jnp.where(jnp.isinf(self.weights), jnp.inf, factor * self.weights)
+        return scaled(self.weights, factor)
 
     @property
     def groups_of_coordinates(self) -> tuple[Int[Array, " p"], int, int]:
@@ -68,10 +68,9 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractGroupSeparablePenalty):
         norms = self._norms(soft)
         if jnp.ndim(step):
             step = jax.ops.segment_max(step, self.groups, self.num_groups)  # constant within one
-        # An infinite weight is infinite at any step, and an unpenalised group stays as it is.
-        outer = self.outer_slopes()
-        threshold = jnp.where(jnp.isinf(outer), jnp.inf, step * outer)
-        left = jnp.where(norms > threshold, 1 - ratio(threshold, norms), 0.0)
+        threshold = scaled(self.outer_slopes(), step)
+        longer = norms > threshold
+        left = jnp.where(longer, 1 - ratio(jnp.where(longer, threshold, 0.0), norms), 0.0)
         return soft, norms, jnp.where(threshold == 0, 1.0, left)
 
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:

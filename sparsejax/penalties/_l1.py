@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._arrays import inexact, optional_inexact
 from .._checks import check_length, check_nonnegative, is_nonnegative
 from ._base import AbstractStrengthPenalty, AbstractVariationalPenalty
+from ._groups import scaled
 
 
 class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
@@ -63,14 +64,14 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
         """strength · weights; an infinite weight stays infinite at strength zero."""
         if self.weights is None:
             return self.strength
-        return jnp.where(jnp.isinf(self.weights), jnp.inf, self.strength * self.weights)
+        return scaled(self.weights, self.strength)
 
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
         total = jnp.sum(jnp.where(w == 0, 0.0, self.slopes() * jnp.abs(w)))
         return jnp.where(jnp.any(w < 0), jnp.inf, total) if self.nonnegative else total
 
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
-        threshold = step * self.slopes()
+        threshold = scaled(self.slopes(), step)
         if self.nonnegative:
             return jnp.maximum(v - threshold, 0.0)
         return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)
