@@ -6,7 +6,8 @@ from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
 from .._problem import Problem
-from ..losses import AbstractQuadraticLoss
+from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss
+from ..losses._profiled import Profiled
 from ._base import AbstractSolver
 from ._fista import FISTA
 from ._prox_newton import ProxNewton, quadratic_solver
@@ -16,8 +17,8 @@ from ._working_set import WorkingSet
 class Auto(AbstractSolver):
     """Picks a solver for the problem; ``Solution.stats["solver"]`` names it.
 
-    For least squares, working sets where the penalty allows; for other smooth losses of one
-    output, proximal Newton over the same; FISTA for the rest.
+    For least squares, working sets where the penalty allows; for other smooth losses that are
+    sums over samples, proximal Newton over the same; FISTA for the rest.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
@@ -27,7 +28,8 @@ class Auto(AbstractSolver):
             return FISTA()
         if isinstance(problem.loss, AbstractQuadraticLoss):
             return quadratic_solver(problem)
-        return ProxNewton()
+        loss = problem.loss.loss if isinstance(problem.loss, Profiled) else problem.loss
+        return ProxNewton() if isinstance(loss, AbstractPointwiseLoss) else FISTA()
 
     def check(self, problem: Problem) -> None:
         self.choose(problem).check(problem)
