@@ -11,7 +11,7 @@ from ._certificate import Iterate, iterate_at
 from ._fixed_point import fixed_point_tangent, proximal_step
 from ._problem import Problem
 from ._support_tangent import support_tangent
-from .penalties import AbstractGroupSeparablePenalty
+from .penalties import AbstractNewtonPenalty
 from .solvers import AbstractSolver, lipschitz_constant
 
 
@@ -148,6 +148,6 @@ def run_sequentially(
 def _coef_tangent(
     problem: Problem, coef: Float[Array, "p ..."], problem_dot: Any
 ) -> Float[Array, "p ..."]:
-    if isinstance(problem.penalty, AbstractGroupSeparablePenalty) and coef.ndim == 1:
+    if isinstance(problem.penalty, AbstractNewtonPenalty) and coef.ndim == 1:
         return support_tangent(problem, coef, problem_dot)
     return fixed_point_tangent(problem, coef, problem_dot, 1 / lipschitz_constant(problem))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._problem import Problem, matvec, rmatvec
-from .penalties import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
+from .penalties import AbstractGroupSeparablePenalty, AbstractStrengthPenalty, per_row
 
 
 class Iterate(eqx.Module):
@@ -96,10 +96,11 @@ def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Ar
 
     def clean() -> Float[Array, "p ..."]:
         curvature = problem.loss.curvature(problem.predict_zero(), problem.y)
+        curvature = jnp.max(curvature, axis=tuple(range(1, curvature.ndim)))  # the same, mostly
         norms = jnp.sqrt(problem.X.square_norms(curvature))
         return penalty.without_rounding(pull, norms * data_norm(problem))
 
-    suspicious = jnp.any(penalty.is_free() & (pull != 0))
+    suspicious = jnp.any(per_row(penalty.is_free(), pull) & (pull != 0))
     return jax.lax.cond(suspicious, clean, lambda: pull)
 
 

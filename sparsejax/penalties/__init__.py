@@ -2,10 +2,12 @@
 
 from ._base import (
     AbstractGroupSeparablePenalty as AbstractGroupSeparablePenalty,
+    AbstractNewtonPenalty as AbstractNewtonPenalty,
     AbstractPenalty as AbstractPenalty,
     AbstractSeparablePenalty as AbstractSeparablePenalty,
     AbstractStrengthPenalty as AbstractStrengthPenalty,
     AbstractVariationalPenalty as AbstractVariationalPenalty,
+    per_row as per_row,
 )
 from ._block_matrix import BlockMatrix as BlockMatrix
 from ._box import Box as Box

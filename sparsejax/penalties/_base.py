@@ -74,12 +74,36 @@ class AbstractGroupSeparablePenalty(AbstractPenalty):
         """The penalty of the coordinates ``indices`` alone: whole groups, and p for padding."""
 
     @abc.abstractmethod
-    def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
-        """How near each coordinate at rest is to moving, for c = −gradient: above 1 it must."""
+    def saturation(self, w: Float[Array, "p ..."], c: Float[Array, "p ..."]) -> Float[Array, " p"]:
+        """How near each row at rest is to moving, for c = −gradient: above 1 it must."""
 
     @abc.abstractmethod
     def is_free(self) -> Bool[Array, ""] | Bool[Array, " p"]:
         """Coordinates whose dual constraint allows no slack at all (c_j = 0 or c_j ≤ 0)."""
+
+    def without_rounding(
+        self, c: Float[Array, " p"], size: Float[Array, "..."]
+    ) -> Float[Array, " p"]:
+        """c with zeros where the dual constraint has no slack and c is only rounding.
+
+        An unpenalised feature demands c_j = Xⱼᵀu = 0 to the last bit, which no floating-point
+        residual meets; |c_j| ≤ 64ε·size, for size = ‖Xⱼ‖‖y‖, is as near as the product comes.
+        """
+        rounding = per_row(64 * jnp.finfo(c.dtype).eps * size, c)
+        return jnp.where(per_row(self.is_free(), c) & (jnp.abs(c) <= rounding), 0.0, c)
+
+    def max_support(self, num_samples: int, num_features: int) -> int:
+        """Size that the generalised support of some solution never exceeds."""
+        del num_samples
+        return num_features
+
+    def anchor(self, w: Float[Array, " p"]) -> Float[Array, " p"] | None:
+        """Where coordinates off the support are pinned; None stands for zero."""
+        return None
+
+
+class AbstractNewtonPenalty(AbstractGroupSeparablePenalty):
+    """One whose second derivatives are known: what Newton's method and derivatives need."""
 
     @abc.abstractmethod
     def local_gradient(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
@@ -93,28 +117,8 @@ class AbstractGroupSeparablePenalty(AbstractPenalty):
     def prox_root(self, v: Float[Array, " p"], step: Float[Array, "..."] | float) -> BlockMatrix:
         """The square root of ∂prox(v), an element of the generalised derivative at kinks."""
 
-    def without_rounding(
-        self, c: Float[Array, " p"], size: Float[Array, "..."]
-    ) -> Float[Array, " p"]:
-        """c with zeros where the dual constraint has no slack and c is only rounding.
 
-        An unpenalised feature demands c_j = Xⱼᵀu = 0 to the last bit, which no floating-point
-        residual meets; |c_j| ≤ 64ε·size, for size = ‖Xⱼ‖‖y‖, is as near as the product comes.
-        """
-        rounding = 64 * jnp.finfo(c.dtype).eps * size
-        return jnp.where(self.is_free() & (jnp.abs(c) <= rounding), 0.0, c)
-
-    def max_support(self, num_samples: int, num_features: int) -> int:
-        """Size that the generalised support of some solution never exceeds."""
-        del num_samples
-        return num_features
-
-    def anchor(self, w: Float[Array, " p"]) -> Float[Array, " p"] | None:
-        """Where coordinates off the support are pinned; None stands for zero."""
-        return None
-
-
-class AbstractSeparablePenalty(AbstractGroupSeparablePenalty):
+class AbstractSeparablePenalty(AbstractNewtonPenalty):
     """g(w) = Σ_j g_j(w_j): what coordinate descent needs."""
 
     @property
@@ -158,3 +162,8 @@ class AbstractVariationalPenalty(AbstractSeparablePenalty):
     @abc.abstractmethod
     def slopes_and_ridge(self, num_features: int) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
         """The two coefficient vectors; ``TypeError`` where a sign constraint forbids the form."""
+
+
+def per_row(x: Array, like: Float[Array, "p ..."]) -> Array:
+    """One number, or one a row, in a shape that multiplies an array of rows."""
+    return x if x.ndim == 0 else x.reshape(x.shape + (1,) * (like.ndim - 1))

@@ -12,12 +12,12 @@ from jaxtyping import Array, Bool, Float, Int
 from .._arrays import as_inexact
 from .._checks import check_length, check_nonnegative, is_nonnegative
 from .._modules import replace
-from ._base import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
+from ._base import AbstractNewtonPenalty, AbstractStrengthPenalty
 from ._block_matrix import BlockMatrix, Coupling, renumber
 from ._groups import as_groups, check_groups, ratio, scaled, segment_norms, segment_sums
 
 
-class AbstractGroupNorm(AbstractStrengthPenalty, AbstractGroupSeparablePenalty):
+class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
     """inner·‖w‖₁ + Σ_g outer_g ‖w_g‖₂: a subclass says what the two slopes are."""
 
     groups: eqx.AbstractVar[Int[Array, " p"]]

@@ -4,14 +4,15 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import inexact, optional_inexact
 from .._checks import check_length, check_nonnegative
-from ._groups import AbstractBlockPenalty
+from ._base import AbstractGroupSeparablePenalty
+from ._groups import AbstractBlockPenalty, ratio
 
 
-class RowL2(AbstractBlockPenalty):
+class RowL2(AbstractBlockPenalty, AbstractGroupSeparablePenalty):
     """strength · Σ_j weights_j ‖W_j‖₂ over the rows of W (p, tasks).
 
     Parameters
@@ -95,3 +96,18 @@ class RowL2(AbstractBlockPenalty):
         product = 2 * size * force
         angle = jnp.where(product == 0, 0.0, turn / jnp.where(product == 0, 1.0, product))
         return jnp.where(self.in_domain(c), jnp.sum(slack) + jnp.sum(angle), jnp.inf)
+
+    @property
+    def groups_of_coordinates(self) -> None:
+        return None  # a working set is one of rows
+
+    def restrict(self, indices: Int[Array, " k"]) -> "RowL2":
+        return self if self.weights is None else RowL2(self.strength, self.weights[indices])
+
+    def saturation(
+        self, w: Float[Array, "p *tasks"], c: Float[Array, "p *tasks"]
+    ) -> Float[Array, " p"]:
+        return ratio(self.norms(c), self.slopes())
+
+    def is_free(self) -> Bool[Array, ""] | Bool[Array, " p"]:
+        return self.slopes() == 0

@@ -24,8 +24,6 @@ class Auto(AbstractSolver):
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
 
     def choose(self, problem: Problem) -> AbstractSolver:
-        if problem.loss.outputs(problem.y):
-            return FISTA()
         if isinstance(problem.loss, AbstractQuadraticLoss):
             return quadratic_solver(problem)
         loss = problem.loss.loss if isinstance(problem.loss, Profiled) else problem.loss

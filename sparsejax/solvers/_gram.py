@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..penalties import BlockMatrix
+from ..penalties import BlockMatrix, per_row
 
 
 class GramProblem(eqx.Module):
@@ -26,8 +26,8 @@ class GramProblem(eqx.Module):
     """
 
     gram: Float[Array, "k k"]
-    pull: Float[Array, " k"]
-    start_coef: Float[Array, " k"]
+    pull: Float[Array, "k ..."]
+    start_coef: Float[Array, "k ..."]
     scale: Float[Array, " k"]
     penalty: Any  # separable, and whatever else the solver's `check` has asked for
     residual: Float[Array, ""]  # Σ h (y − z)² at the start: what the data term of the gap needs
@@ -56,17 +56,22 @@ class GramProblem(eqx.Module):
         return tuple(sorted({*self.widths, *between}))
 
     @property
-    def start(self) -> Float[Array, " k"]:
+    def unit(self) -> Float[Array, "k ..."]:
+        """The scale, in a shape that multiplies coefficients."""
+        return per_row(self.scale, self.start_coef)
+
+    @property
+    def start(self) -> Float[Array, "k ..."]:
         """The start in the scaled units."""
-        return self.scale * self.start_coef
+        return self.unit * self.start_coef
 
-    def prox_coef(self, v: Float[Array, " k"], step: Float[Array, ""]) -> Float[Array, " k"]:
+    def prox_coef(self, v: Float[Array, "k ..."], step: Float[Array, ""]) -> Float[Array, "k ..."]:
         """The penalty's proximal operator from scaled units to its own, where kinks are exact."""
-        return self.penalty.prox(v / self.scale, step / self.scale**2)
+        return self.penalty.prox(v / self.unit, step / self.scale**2)
 
-    def prox(self, v: Float[Array, " k"], step: Float[Array, ""]) -> Float[Array, " k"]:
+    def prox(self, v: Float[Array, "k ..."], step: Float[Array, ""]) -> Float[Array, "k ..."]:
         """The penalty's proximal operator in the scaled units."""
-        return self.scale * self.prox_coef(v, step)
+        return self.unit * self.prox_coef(v, step)
 
     def prox_root(self, v: Float[Array, " k"], step: Float[Array, ""]) -> BlockMatrix:
         """The square root of its derivative (the same in any units)."""
@@ -78,25 +83,27 @@ class GramProblem(eqx.Module):
         hessian = self.penalty.hessian(coef).over(self.scale**2)
         return hessian.inverse_root(step).where(moving)
 
-    def gap(self, coef: Float[Array, " k"], pull: Float[Array, " k"]) -> Float[Array, ""]:
+    def gap(self, coef: Float[Array, "k ..."], pull: Float[Array, "k ..."]) -> Float[Array, ""]:
         """Duality gap of the restricted problem at b = scale·coef, whose pull is ``pull``."""
-        moved = self.scale * (coef - self.start_coef)
-        residual = jnp.maximum(self.residual - moved @ (self.pull + pull), 0.0)
+        moved = self.unit * (coef - self.start_coef)
+        residual = jnp.maximum(self.residual - jnp.vdot(moved, self.pull + pull), 0.0)
         pull = self.penalty.without_rounding(pull, self.data_norm)
-        c = pull * self.scale
+        c = pull * self.unit
         shrink = self.penalty.dual_scale(c)
         scaled = (1 - shrink) ** 2 * residual / 2 + self.penalty.fenchel_gap(coef, shrink * c)
         return jnp.maximum(jnp.minimum(self.penalty.fenchel_gap(coef, c), scaled), 0.0)
 
-    def matvec(self, x: Float[Array, " k"]) -> Float[Array, " k"]:
+    def matvec(self, x: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
         """G x."""
-        scaled = x / self.scale
+        scaled = x / self.unit
 
-        def multiply(width: int) -> Float[Array, " k"]:
-            product = scaled[:width] @ self.gram[:width, :width]  # symmetric; faster this way
-            return jnp.pad(product, (0, x.shape[0] - width))
+        def multiply(width: int) -> Float[Array, "k ..."]:
+            # G is symmetric, and a row times it is faster than it times a column.
+            product = (scaled[:width].T @ self.gram[:width, :width]).T
+            padding = [(0, x.shape[0] - width)] + [(0, 0)] * (x.ndim - 1)
+            return jnp.pad(product, padding)
 
-        return switch_width(self.choice, self.widths, multiply) / self.scale
+        return switch_width(self.choice, self.widths, multiply) / self.unit
 
     def solve_shifted(
         self,

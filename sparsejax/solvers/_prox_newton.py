@@ -12,9 +12,10 @@ from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ..losses._profiled import Profiled
-from ..penalties import AbstractGroupSeparablePenalty
+from ..penalties import AbstractNewtonPenalty, RowL2
 from ._base import AbstractSolver
 from ._fista import FISTA
+from ._gram_fista import GramFISTA
 from ._working_set import WorkingSet
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
@@ -137,8 +138,11 @@ class ProxNewton(AbstractSolver):
 
 def quadratic_solver(problem: Problem) -> AbstractSolver:
     """The solver of choice for least squares with the problem's penalty."""
-    grouped = isinstance(problem.penalty, AbstractGroupSeparablePenalty)
-    return _WORKING_SET if grouped else FISTA()
+    penalty, tasks = problem.penalty, problem.loss.outputs(problem.y)
+    if isinstance(penalty, AbstractNewtonPenalty) and not tasks:
+        return _WORKING_SET
+    # Of several targets, whole rows must come and go.
+    return WorkingSet(GramFISTA()) if isinstance(penalty, RowL2) else FISTA()
 
 
 def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Problem:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._problem import Problem
+from ..penalties import AbstractNewtonPenalty
 from ._gram import GramProblem
 
 
@@ -78,7 +79,11 @@ class SemismoothNewton(AbstractGramSolver):
     max_iterations: int = eqx.field(default=100, static=True)
 
     def check(self, problem: Problem) -> None:
-        del problem  # every penalty that working sets take
+        if not isinstance(problem.penalty, AbstractNewtonPenalty):
+            name = type(problem.penalty).__name__
+            raise TypeError(f"SemismoothNewton does not support {name}: use GramFISTA().")
+        if problem.loss.outputs(problem.y):
+            raise TypeError("SemismoothNewton takes one target: use GramFISTA() for several.")
 
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, data_norm, iterate_at, objective_at_zero
-from .._problem import Problem
+from .._problem import Problem, matvec
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractGroupSeparablePenalty
+from ..penalties import AbstractGroupSeparablePenalty, per_row
 from ._base import AbstractSolver
 from ._gram import GramProblem, switch_width
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
@@ -41,7 +41,8 @@ class WorkingSet(AbstractSolver):
     Parameters
     ----------
     inner
-        Solves the restricted problem: ``SemismoothNewton()`` or ``VarPro()``.
+        Solves the restricted problem: ``SemismoothNewton()``, ``VarPro()`` or, for several
+        targets, ``GramFISTA()``.
     """
 
     inner: AbstractGramSolver = SemismoothNewton()
@@ -162,7 +163,7 @@ def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Ar
     """
     n, p = problem.X.shape
     penalty = problem.penalty
-    moving = penalty.support(iterate.coef)
+    moving = _rows(penalty.support(iterate.coef))
     violated = ~moving & (penalty.saturation(iterate.coef, iterate.pull) > 1)
     settled = jnp.sum(violated) <= 2 + jnp.sum(moving) // 10
     groups = penalty.groups_of_coordinates
@@ -174,6 +175,11 @@ def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Ar
     wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
     # Room for a group that is cut off where the working set ends.
     return wanted if groups is None else wanted + groups[2], settled
+
+
+def _rows(chosen: Bool[Array, "p ..."]) -> Bool[Array, " p"]:
+    """The features of which anything is chosen, for any task."""
+    return jnp.any(chosen, axis=tuple(range(1, chosen.ndim)))
 
 
 def _spread(
@@ -193,7 +199,7 @@ def _gather(
 ) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
     """The working set (padded with p) and, in the memory's leading block, its Gram matrix."""
     _, p = problem.X.shape
-    moving = problem.penalty.support(iterate.coef)
+    moving = _rows(problem.penalty.support(iterate.coef))
     saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
     # Ranking needs no more than float32, for which there is a fast top_k on CPU.
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
@@ -279,22 +285,22 @@ def _update_gram(
 
 def _predict(
     problem: Problem,
-    coef: Float[Array, " p"],
+    coef: Float[Array, "p ..."],
     index: Int[Array, " k"],
-    solution: Float[Array, " k"],
+    solution: Float[Array, "k ..."],
     choice: Int[Array, ""],
     widths: tuple[int, ...],
-) -> Float[Array, " n"]:
+) -> Float[Array, "n ..."]:
     """X coef by the columns of the working set alone, outside of which coef is zero."""
-    return switch_width(
-        choice,
-        widths,
-        lambda width: (
-            problem.X.matvec(coef)
-            if width == coef.shape[0]
-            else problem.X.combine(index[:width], solution[:width])
-        ),
-    )
+
+    def predict(width: int) -> Float[Array, "n ..."]:
+        if width == coef.shape[0]:
+            return matvec(problem.X, coef)
+        combine = lambda values: problem.X.combine(index[:width], values)  # noqa: E731
+        kept = solution[:width]
+        return combine(kept) if kept.ndim == 1 else jax.vmap(combine, 1, 1)(kept)
+
+    return switch_width(choice, widths, predict)
 
 
 def _restrict(
@@ -316,9 +322,9 @@ def _restrict(
     pull = iterate.pull.at[index].get(mode="fill", fill_value=0.0)
     coef = iterate.coef.at[index].get(mode="fill", fill_value=0.0)
     # Padding rests where the penalty puts a feature without data.
-    coef = jnp.where(used, coef, penalty.prox(coef, 1.0))
-    row_weights = problem.loss.row_weights(problem.y)
-    residual = jnp.sum(row_weights * (problem.y - iterate.predictions) ** 2)
+    coef = jnp.where(per_row(used, coef), coef, penalty.prox(coef, 1.0))
+    pull = pull / per_row(scale, coef)
+    residual = 2 * problem.loss.value(iterate.predictions, problem.y)
     return GramProblem(
-        gram, pull / scale, coef, scale, penalty, residual, data_norm(problem), choice, widths
+        gram, pull, coef, scale, penalty, residual, data_norm(problem), choice, widths
     )

@@ -1,0 +1,85 @@
+"""Accelerated proximal gradient on a working set."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .._problem import Problem
+from ._gram import GramProblem
+from ._semismooth_newton import AbstractGramSolver
+
+
+class _State(eqx.Module):
+    point: Float[Array, "k ..."]
+    lookahead: Float[Array, "k ..."]
+    momentum: Float[Array, ""]
+    gap: Float[Array, ""]
+    count: Int[Array, ""]
+
+
+class GramFISTA(AbstractGramSolver):
+    """FISTA with restarts through the Gram matrix, for several targets at once.
+
+    An iteration costs O(k²·tasks) whatever the numbers of samples and of features, and asks for
+    nothing but the proximal operator; where Newton's method would need a system of k·tasks
+    unknowns, this is the faster.
+
+    Parameters
+    ----------
+    check_every
+        Iterations between two gaps.
+    max_iterations
+        Iterations a working set at the most.
+    """
+
+    check_every: int = eqx.field(default=10, static=True)
+    max_iterations: int = eqx.field(default=10_000, static=True)
+
+    def check(self, problem: Problem) -> None:
+        del problem  # every penalty that working sets take
+
+    def solve_gram(
+        self, problem: GramProblem, tol: Float[Array, ""]
+    ) -> tuple[Float[Array, "k ..."], Int[Array, ""]]:
+        step = 1 / _largest_eigenvalue(problem)
+        start, one = problem.start, jnp.ones_like(tol)
+        gap = problem.gap(problem.start_coef, problem.pull)
+
+        def unfinished(state: _State) -> Bool[Array, ""]:
+            return (state.gap > tol) & (state.count < self.max_iterations)
+
+        def iterate(_: Int[Array, ""], state: _State) -> _State:
+            pull = problem.pull - problem.matvec(state.lookahead - start)
+            point = problem.prox(state.lookahead + step * pull, step)
+            uphill = jnp.vdot(state.lookahead - point, point - state.point) > 0
+            momentum = jnp.where(uphill, 1.0, state.momentum)
+            following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
+            weight = jnp.where(uphill, 0.0, (momentum - 1) / following)
+            lookahead = point + weight * (point - state.point)
+            return _State(point, lookahead, following, state.gap, state.count + 1)
+
+        def round_of(state: _State) -> _State:
+            state = jax.lax.fori_loop(0, self.check_every, iterate, state)
+            coef = state.point / problem.unit
+            gap = problem.gap(coef, problem.pull - problem.matvec(state.point - start))
+            return eqx.tree_at(lambda s: s.gap, state, gap)
+
+        first = _State(start, start, one, gap, jnp.array(0))
+        final = jax.lax.while_loop(unfinished, round_of, first)
+        # Once more from where it ended, in the units of the penalty, so that zeros are exact.
+        coef = problem.prox_coef(final.point, jnp.finfo(tol.dtype).tiny * one)
+        return jnp.where(final.count == 0, problem.start_coef, coef), final.count
+
+
+def _largest_eigenvalue(problem: GramProblem) -> Float[Array, ""]:
+    """Of the Gram matrix, by power iteration, which stays below: five per cent are added."""
+    start = problem.start
+    ones = jnp.ones((start.shape[0], *(1,) * (start.ndim - 1)), start.dtype)
+    wave = ones * jnp.sin(1.0 + jnp.arange(start.shape[0])).reshape(ones.shape)
+
+    def multiply(_: Int[Array, ""], v: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
+        return problem.matvec(v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(v.dtype).tiny))
+
+    norm = jnp.linalg.norm(jax.lax.fori_loop(0, 40, multiply, wave))
+    return 1.05 * jnp.where(norm > 0, norm, 1.0)
