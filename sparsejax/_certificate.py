@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._problem import Problem, matvec, rmatvec
-from .penalties import AbstractGroupSeparablePenalty, AbstractStrengthPenalty, per_row
+from .penalties import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
+from .penalties._base import per_row
 
 
 class Iterate(eqx.Module):

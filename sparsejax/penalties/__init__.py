@@ -7,9 +7,7 @@ from ._base import (
     AbstractSeparablePenalty as AbstractSeparablePenalty,
     AbstractStrengthPenalty as AbstractStrengthPenalty,
     AbstractVariationalPenalty as AbstractVariationalPenalty,
-    per_row as per_row,
 )
-from ._block_matrix import BlockMatrix as BlockMatrix
 from ._box import Box as Box
 from ._elastic_net import ElasticNet as ElasticNet
 from ._fused_lasso import FusedLasso as FusedLasso

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..penalties import BlockMatrix, per_row
+from ..penalties._base import per_row
+from ..penalties._block_matrix import BlockMatrix
 
 
 class GramProblem(eqx.Module):

@@ -14,7 +14,8 @@ from .._certificate import Iterate, iterate_at
 from .._problem import Problem
 from ..designs import Dense
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractVariationalPenalty, BlockMatrix
+from ..penalties import AbstractVariationalPenalty
+from ..penalties._block_matrix import BlockMatrix
 from ._base import AbstractSolver
 from ._gram import GramProblem
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton

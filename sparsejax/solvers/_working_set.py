@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, data_norm, iterate_at, objective_at_zero
 from .._problem import Problem, matvec
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractGroupSeparablePenalty, per_row
+from ..penalties import AbstractGroupSeparablePenalty
+from ..penalties._base import per_row
 from ._base import AbstractSolver
 from ._gram import GramProblem, switch_width
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
@@ -66,15 +67,8 @@ class WorkingSet(AbstractSolver):
         index, gram = _memory(problem, 0)
         state = _State(start, index, gram, zero, zero, zero, start.gap, zero)
         widths = _widths(problem)
-        # Where there may be large working sets, small ones have a memory of their own: clearing
-        # that of the large ones takes longer than solving a very sparse problem. It also takes
-        # twice as long to compile.
-        split = widths[-1] > 2 * _MIDDLE
-        small = tuple(width for width in widths if width <= _MIDDLE) if split else widths
-        state = self._phase(problem, state, tol, max_steps, small, last=small == widths)
-        if small != widths:
-            # With the last of the small ones, for a support that has shrunk meanwhile.
-            state = self._phase(problem, state, tol, max_steps, widths[len(small) - 1 :], last=True)
+        for phase in _phases(problem, widths):
+            state = self._phase(problem, state, tol, max_steps, phase, last=phase[-1] == widths[-1])
         return state.iterate, {
             "num_steps": state.steps,
             "num_inner_iterations": state.inner,
@@ -139,13 +133,32 @@ def _widths(problem: Problem) -> tuple[int, ...]:
     Above 1024 the numbers halfway between as well: there a Gram matrix takes seconds.
     """
     n, p = problem.X.shape
-    bound = min(p, max(2 * problem.penalty.max_support(n, p), _SMALLEST), _LARGEST)
+    support = problem.penalty.max_support(n, p)
+    # Room for features that will leave again; whole groups have that room within.
+    wanted = 2 * support if problem.penalty.groups_of_coordinates is None else support
+    bound = min(p, max(wanted, _SMALLEST), _LARGEST)
     widths = [_SMALLEST]
     while widths[-1] < bound:
         width = 2 * widths[-1]
         halfway = 3 * width // 4
         widths += [halfway, width] if 1024 < halfway < bound else [width]
     return (*widths[:-1], min(widths[-1], p))
+
+
+def _phases(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Widths that share a memory.
+
+    Where there may be large working sets, small ones have a memory of their own: clearing that of
+    the large ones takes longer than solving a very sparse problem. It also takes that much longer
+    to compile. Supports of groups can be so much larger than they mostly are that one in between
+    is worth it. Each phase keeps the last width of the one before, for a support that has shrunk.
+    """
+    grouped = problem.penalty.groups_of_coordinates is not None
+    limits = [_MIDDLE] if widths[-1] > 2 * _MIDDLE else []
+    limits += [4 * _MIDDLE] if grouped and widths[-1] > 4 * _MIDDLE else []
+    ends = [sum(width <= limit for width in widths) for limit in limits]
+    begins = [0, *(end - 1 for end in ends)]
+    return [widths[begin:end] for begin, end in zip(begins, [*ends, len(widths)], strict=True)]
 
 
 def _memory(problem: Problem, width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
