@@ -71,7 +71,7 @@ def ratio(numerator: Float[Array, "..."], denominator: Float[Array, "..."]) -> F
     return jnp.where(zero, 0.0, numerator / jnp.where(zero, 1.0, denominator))
 
 
-def _scaled(x: Float[Array, "..."], factor: Any) -> Float[Array, "..."]:
+def scaled(x: Float[Array, "..."], factor: Any) -> Float[Array, "..."]:
     """factor·x, infinite where x is; the factor's derivative is finite (0·∞ in reverse is NaN)."""
     infinite = jnp.isinf(x)
     return jnp.where(infinite, jnp.inf, factor * jnp.where(infinite, 0.0, x))
@@ -101,11 +101,11 @@ class AbstractBlockPenalty(AbstractStrengthPenalty):
         """strength · weights; an infinite weight stays infinite at strength zero."""
         if self.weights is None:
             return self.strength
-        return _scaled(self.weights, self.strength)
+        return scaled(self.weights, self.strength)
 
     def thresholds(self, step: Any) -> Float[Array, " b"] | Float[Array, ""]:
         """step · slopes: what the proximal operator takes from each block."""
-        return _scaled(self.slopes(), step)
+        return scaled(self.slopes(), step)
 
     def is_valid(self) -> Bool[Array, ""]:
         valid = is_nonnegative(self.strength)
