@@ -523,3 +523,93 @@ def optimum(X, y, penalty, sample_weight=None, fit_intercept=False):
     problem.solve(cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12, max_iter=500)
     assert problem.status == cp.OPTIMAL, problem.status
     return problem.value
+
+
+@singledispatch
+def cvxpy_unit_loss(loss, z, y):
+    """φ(z, y) of every sample for a cvxpy expression z."""
+    raise NotImplementedError(type(loss))
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Squared, z, y):
+    import cvxpy as cp
+
+    squares = cp.square(y - z) / 2
+    return squares if y.ndim == 1 else cp.sum(squares, axis=1)
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Huber, z, y):
+    import cvxpy as cp
+
+    return cp.huber(y - z, float(loss.delta)) / 2
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Logistic, z, y):
+    import cvxpy as cp
+
+    return cp.logistic(cp.multiply(-y, z))
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Poisson, z, y):
+    import cvxpy as cp
+
+    return cp.exp(z) - cp.multiply(y, z)
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Gamma, z, y):
+    import cvxpy as cp
+
+    return z + cp.multiply(y, cp.exp(-z))
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.SquaredHinge, z, y):
+    import cvxpy as cp
+
+    return cp.square(cp.pos(1 - cp.multiply(y, z)))
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Multinomial, z, y):
+    import cvxpy as cp
+
+    return cp.log_sum_exp(z, axis=1) - cp.sum(cp.multiply(y, z), axis=1)
+
+
+def _cvxpy_loss(loss, z, y):
+    import cvxpy as cp
+
+    h = row_weights(y, loss.sample_weight)
+    if not isinstance(loss, losses.Cox):
+        return h @ cvxpy_unit_loss(loss, z, y)
+    assert loss.ties == "breslow"
+    rates, terms = z + np.log(h * np.sum(h > 0)), []
+    for i in np.flatnonzero(y[:, 1] == 1):
+        at_risk = np.flatnonzero(y[:, 0] >= y[i, 0])
+        terms.append(h[i] * (cp.log_sum_exp(rates[at_risk]) - z[i]))
+    return sum(terms)
+
+
+def optimum_of(X, problem):
+    """The optimal value of any problem, (n, p) its design, by an interior-point method."""
+    import cvxpy as cp
+
+    y = np.asarray(problem.y)
+    w = cp.Variable(problem.coef_shape)
+    z = X @ w
+    if problem.fit_intercept:
+        b = cp.Variable(problem.coef_shape[1:])
+        z = z + (b if len(problem.coef_shape) == 1 else np.ones((len(y), 1)) @ b[None])
+    if problem.offset is not None:
+        z = z + np.asarray(problem.offset)
+    term, constraints = cvxpy_terms(problem.penalty, w)
+    cost = _cvxpy_loss(problem.loss, z, y) + term
+    program = cp.Problem(cp.Minimize(cost), constraints)
+    program.solve(cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+    assert program.status == cp.OPTIMAL, program.status
+    return program.value

@@ -54,13 +54,11 @@ def test_hessian_is_the_derivative_of_the_gradient_on_the_support(make):
         hessian = np.asarray(penalty.hessian(w).dense())
         np.testing.assert_allclose(hessian[pair], jax.jacfwd(gradient)(w)[pair], atol=1e-12)
         np.testing.assert_allclose(hessian[pair], _numeric(gradient, w)[pair], atol=1e-8)
-        slope = np.array(
-            [
-                reference.value(penalty, w + e) - reference.value(penalty, w - e)
-                for e in 1e-6 * np.eye(P)
-            ]
+        up, down = (
+            np.array([reference.value(penalty, w + e) for e in sign * 1e-6 * np.eye(P)[support]])
+            for sign in (1, -1)
         )
-        np.testing.assert_allclose(gradient(w)[support], slope[support] / 2e-6, atol=1e-8)
+        np.testing.assert_allclose(gradient(w)[support], (up - down) / 2e-6, atol=1e-8)
 
 
 @pytest.fixture(name="matrix")
