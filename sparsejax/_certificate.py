@@ -110,7 +110,10 @@ def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Ar
 
     def clean() -> Float[Array, "p ..."]:
         curvature = problem.loss.curvature(problem.predict_zero(), problem.y)
-        norms = jnp.sqrt(problem.X.square_norms(curvature))
+        square_norms = problem.X.square_norms
+        if curvature.ndim == 2:  # several targets
+            square_norms = jax.vmap(square_norms, in_axes=1, out_axes=1)
+        norms = jnp.sqrt(square_norms(curvature))
         return penalty.without_rounding(pull, norms * data_norm(problem))
 
     suspicious = jnp.any(penalty.is_free() & (pull != 0))

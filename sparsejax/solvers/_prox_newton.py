@@ -128,9 +128,9 @@ class ProxNewton(AbstractSolver):
         # In the units of the model: no more digits than the next one will throw away.
         unit = objective_at_zero(problem) / objective_at_zero(model)
         goal = jnp.maximum(_FORCING * iterate.gap, 0.3 * tol) * unit
-        # Where no dual point is known the gap is infinite, and the model has to do with its own.
-        resolution = jnp.finfo(gap.dtype).resolution
-        goal = jnp.where(jnp.isfinite(goal), goal, jnp.maximum(_FORCING * gap, resolution))
+        # But some progress at least: the gap of the problem may be larger than that of its model,
+        # or infinite because no dual point is known.
+        goal = jnp.maximum(jnp.minimum(goal, 0.1 * gap), jnp.finfo(gap.dtype).resolution)
         solver = self._solver(problem)
         # A working set is enlarged from one model to the next, not for a model that will change.
         limit = 1 if isinstance(solver, WorkingSet) else solver.default_max_steps
