@@ -436,7 +436,9 @@ def _(loss: losses.Multinomial, z, y):
 @singledispatch
 def loss_value(loss, z, y):
     """f(z) of a loss, with its sample weights."""
-    return np.sum(row_weights(y, loss.sample_weight) * unit_loss(loss, z, y))
+    terms = unit_loss(loss, z, y)
+    terms = terms.sum(axis=1) if terms.ndim == 2 else terms  # several targets
+    return np.sum(row_weights(y, loss.sample_weight) * terms)
 
 
 @loss_value.register
@@ -610,6 +612,6 @@ def optimum_of(X, problem):
     term, constraints = cvxpy_terms(problem.penalty, w)
     cost = _cvxpy_loss(problem.loss, z, y) + term
     program = cp.Problem(cp.Minimize(cost), constraints)
-    program.solve(cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+    program.solve(cp.CLARABEL, tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
     assert program.status == cp.OPTIMAL, program.status
     return program.value
