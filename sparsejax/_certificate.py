@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._problem import Problem, matvec, rmatvec
+from .losses._profiled import Profiled
 from .penalties import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
 from .penalties._base import per_row
 
@@ -55,7 +56,7 @@ def relative_gap(
     if null_space is None:
         pull = _without_rounding(problem, pull)
     else:
-        gradient, pull = _orthogonal_to(null_space, problem, gradient)
+        gradient, pull = _orthogonal_to(null_space, problem, predictions, gradient)
 
     def gap(scale: Float[Array, ""]) -> Float[Array, ""]:
         data = problem.loss.fenchel_gap(predictions, scale * gradient, problem.y)
@@ -66,16 +67,29 @@ def relative_gap(
 
 
 def _orthogonal_to(
-    null_space: Float[Array, "p m"], problem: Problem, gradient: Float[Array, " n"]
+    null_space: Float[Array, "p m"],
+    problem: Problem,
+    predictions: Float[Array, " n"],
+    gradient: Float[Array, " n"],
 ) -> tuple[Float[Array, " n"], Float[Array, " p"]]:
     """The gradient of the loss, less what pulls in directions without a penalty, and its pull.
 
-    The dual constraint is an equality there. Subtracting once more what the first time left
-    brings it down to rounding.
+    The dual constraint is an equality there. What is subtracted is the change of the gradient
+    along such directions, to first order: it vanishes where the loss is straight, so that the
+    result stays in the domain of f*. Subtracting once more what the first time left brings it
+    down to rounding.
     """
-    basis, _ = jnp.linalg.qr(matvec(problem.X, null_space))
+    directions = matvec(problem.X, null_space)
+    if isinstance(problem.loss, Profiled):
+        directions = jnp.append(directions, jnp.ones_like(directions[:, :1]), axis=1)
+    change = problem.loss.curvature(predictions, problem.y)[:, None] * directions
+    gram = directions.T @ change
+    size = jnp.sqrt(jnp.diagonal(gram))
+    scale = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1.0), 0.0)
+    inverse = jnp.linalg.pinv(gram * scale * scale[:, None], hermitian=True)
     for _ in range(2):
-        gradient = gradient - basis @ (basis.T @ gradient)
+        step = scale * (inverse @ (scale * (directions.T @ gradient)))
+        gradient = gradient - change @ step
     return gradient, -rmatvec(problem.X, gradient)
 
 
@@ -97,8 +111,10 @@ def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Ar
 
     def clean() -> Float[Array, "p ..."]:
         curvature = problem.loss.curvature(problem.predict_zero(), problem.y)
-        curvature = jnp.max(curvature, axis=tuple(range(1, curvature.ndim)))  # the same, mostly
-        norms = jnp.sqrt(problem.X.square_norms(curvature))
+        square_norms = problem.X.square_norms
+        if curvature.ndim == 2:  # several targets
+            square_norms = jax.vmap(square_norms, in_axes=1, out_axes=1)
+        norms = jnp.sqrt(square_norms(curvature))
         return penalty.without_rounding(pull, norms * data_norm(problem))
 
     suspicious = jnp.any(per_row(penalty.is_free(), pull) & (pull != 0))

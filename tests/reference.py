@@ -17,11 +17,13 @@ from sparsejax.penalties import (
     Box,
     ElasticNet,
     FusedLasso,
+    GroupL2,
     GroupLinf,
     Linf,
     Nuclear,
     RowL2,
     Simplex,
+    SparseGroup,
     TotalVariation,
 )
 
@@ -59,6 +61,9 @@ def free(penalty, p):
         return np.broadcast_to((slopes(penalty) == 0) & (not penalty.nonnegative), p)
     if isinstance(penalty, ElasticNet):
         return np.full(p, float(penalty.strength) == 0 and not penalty.nonnegative)
+    if isinstance(penalty, GroupL2 | SparseGroup):
+        inner, outer = group_slopes(penalty)
+        return ((outer == 0) & (inner == 0))[np.asarray(penalty.groups)]
     if isinstance(penalty, GroupLinf | RowL2) and penalty.weights is not None:
         weightless = np.asarray(penalty.weights) == 0
         return weightless[np.asarray(penalty.groups)] if hasattr(penalty, "groups") else weightless
@@ -72,6 +77,21 @@ def slopes(penalty):
     weights = np.asarray(penalty.weights, float)
     finite = np.where(np.isinf(weights), 0, weights)
     return np.where(np.isinf(weights), np.inf, float(penalty.strength) * finite)
+
+
+def group_slopes(penalty):
+    """The slopes of |w_j| and of ‖w_g‖, the latter infinite where a weight is."""
+    strength = float(penalty.strength)
+    ratio = float(penalty.l1_ratio) if isinstance(penalty, SparseGroup) else 0.0
+    weights = penalty.weights
+    weights = np.sqrt(np.bincount(penalty.groups)) if weights is None else np.asarray(weights)
+    finite = np.where(np.isinf(weights), 0, weights)
+    return strength * ratio, np.where(np.isinf(weights), np.inf, strength * (1 - ratio) * finite)
+
+
+def _members(penalty):
+    groups = np.asarray(penalty.groups)
+    return [np.flatnonzero(groups == g) for g in range(penalty.num_groups)]
 
 
 @value.register
@@ -212,6 +232,14 @@ def _(penalty: GroupLinf, w):
     return np.sum(size[norms > 0] * norms[norms > 0])
 
 
+@value.register(GroupL2)
+@value.register(SparseGroup)
+def _(penalty, w):
+    inner, outer = group_slopes(penalty)
+    norms = np.array([np.linalg.norm(w[block]) for block in _members(penalty)])
+    return inner * np.sum(np.abs(w)) + np.sum(outer[norms > 0] * norms[norms > 0])
+
+
 @value.register
 def _(penalty: RowL2, w):
     norms = np.linalg.norm(w.reshape(len(w), -1), axis=1)
@@ -240,6 +268,16 @@ def _(penalty, c):
     corners = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=len(c))))
     bounds = np.array([value(penalty, corner) for corner in corners])
     return 0.0 if np.all(corners @ c <= bounds * (1 + 1e-12) + 1e-14 * len(c)) else np.inf
+
+
+@conjugate.register(GroupL2)
+@conjugate.register(SparseGroup)
+def _(penalty, c):
+    """‖soft(c_g, inner)‖ ≤ outer_g: what an ℓ∞ ball and a Euclidean one add up to."""
+    inner, outer = group_slopes(penalty)
+    soft = np.maximum(np.abs(c) - inner, 0)
+    norms = np.array([np.linalg.norm(soft[block]) for block in _members(penalty)])
+    return 0.0 if np.all(norms <= outer + 1e-12 * (inner + outer) + 1e-14) else np.inf
 
 
 @conjugate.register
@@ -290,8 +328,8 @@ def _(penalty: Linf, w):
     return float(penalty.strength) * cp.norm_inf(w), []
 
 
-def _block_terms(penalty, blocks, norm):
-    size = np.broadcast_to(slopes(penalty), len(blocks))
+def _block_terms(size, blocks, norm):
+    size = np.broadcast_to(size, len(blocks))
     fixed = [block == 0 for block, slope in zip(blocks, size, strict=True) if np.isinf(slope)]
     free_to_move = [(b, slope) for b, slope in zip(blocks, size, strict=True) if np.isfinite(slope)]
     return sum(slope * norm(block) for block, slope in free_to_move), fixed
@@ -301,16 +339,25 @@ def _block_terms(penalty, blocks, norm):
 def _(penalty: GroupLinf, w):
     import cvxpy as cp
 
-    groups = np.asarray(penalty.groups)
-    blocks = [w[np.flatnonzero(groups == g)] for g in range(penalty.num_groups)]
-    return _block_terms(penalty, blocks, cp.norm_inf)
+    blocks = [w[block] for block in _members(penalty)]
+    return _block_terms(slopes(penalty), blocks, cp.norm_inf)
+
+
+@cvxpy_terms.register(GroupL2)
+@cvxpy_terms.register(SparseGroup)
+def _(penalty, w):
+    import cvxpy as cp
+
+    inner, outer = group_slopes(penalty)
+    term, fixed = _block_terms(outer, [w[block] for block in _members(penalty)], cp.norm2)
+    return inner * cp.norm1(w) + term, fixed
 
 
 @cvxpy_terms.register
 def _(penalty: RowL2, w):
     import cvxpy as cp
 
-    return _block_terms(penalty, [w[j] for j in range(w.shape[0])], cp.norm2)
+    return _block_terms(slopes(penalty), [w[j] for j in range(w.shape[0])], cp.norm2)
 
 
 @cvxpy_terms.register
@@ -389,7 +436,9 @@ def _(loss: losses.Multinomial, z, y):
 @singledispatch
 def loss_value(loss, z, y):
     """f(z) of a loss, with its sample weights."""
-    return np.sum(row_weights(y, loss.sample_weight) * unit_loss(loss, z, y))
+    terms = unit_loss(loss, z, y)
+    terms = terms.sum(axis=1) if terms.ndim == 2 else terms  # several targets
+    return np.sum(row_weights(y, loss.sample_weight) * terms)
 
 
 @loss_value.register
@@ -476,3 +525,93 @@ def optimum(X, y, penalty, sample_weight=None, fit_intercept=False):
     problem.solve(cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12, max_iter=500)
     assert problem.status == cp.OPTIMAL, problem.status
     return problem.value
+
+
+@singledispatch
+def cvxpy_unit_loss(loss, z, y):
+    """φ(z, y) of every sample for a cvxpy expression z."""
+    raise NotImplementedError(type(loss))
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Squared, z, y):
+    import cvxpy as cp
+
+    squares = cp.square(y - z) / 2
+    return squares if y.ndim == 1 else cp.sum(squares, axis=1)
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Huber, z, y):
+    import cvxpy as cp
+
+    return cp.huber(y - z, float(loss.delta)) / 2
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Logistic, z, y):
+    import cvxpy as cp
+
+    return cp.logistic(cp.multiply(-y, z))
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Poisson, z, y):
+    import cvxpy as cp
+
+    return cp.exp(z) - cp.multiply(y, z)
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Gamma, z, y):
+    import cvxpy as cp
+
+    return z + cp.multiply(y, cp.exp(-z))
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.SquaredHinge, z, y):
+    import cvxpy as cp
+
+    return cp.square(cp.pos(1 - cp.multiply(y, z)))
+
+
+@cvxpy_unit_loss.register
+def _(loss: losses.Multinomial, z, y):
+    import cvxpy as cp
+
+    return cp.log_sum_exp(z, axis=1) - cp.sum(cp.multiply(y, z), axis=1)
+
+
+def _cvxpy_loss(loss, z, y):
+    import cvxpy as cp
+
+    h = row_weights(y, loss.sample_weight)
+    if not isinstance(loss, losses.Cox):
+        return h @ cvxpy_unit_loss(loss, z, y)
+    assert loss.ties == "breslow"
+    rates, terms = z + np.log(h * np.sum(h > 0)), []
+    for i in np.flatnonzero(y[:, 1] == 1):
+        at_risk = np.flatnonzero(y[:, 0] >= y[i, 0])
+        terms.append(h[i] * (cp.log_sum_exp(rates[at_risk]) - z[i]))
+    return sum(terms)
+
+
+def optimum_of(X, problem):
+    """The optimal value of any problem, (n, p) its design, by an interior-point method."""
+    import cvxpy as cp
+
+    y = np.asarray(problem.y)
+    w = cp.Variable(problem.coef_shape)
+    z = X @ w
+    if problem.fit_intercept:
+        b = cp.Variable(problem.coef_shape[1:])
+        z = z + (b if len(problem.coef_shape) == 1 else np.ones((len(y), 1)) @ b[None])
+    if problem.offset is not None:
+        z = z + np.asarray(problem.offset)
+    term, constraints = cvxpy_terms(problem.penalty, w)
+    cost = _cvxpy_loss(problem.loss, z, y) + term
+    program = cp.Problem(cp.Minimize(cost), constraints)
+    program.solve(cp.CLARABEL, tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
+    assert program.status == cp.OPTIMAL, program.status
+    return program.value

@@ -48,7 +48,16 @@ SEPARABLE: dict[str, Callable[[float, int], Any]] = {
     "box-vector": lambda s, p: penalties.Box(-s * _weights(p), np.full(p, s)),
     "box-nonnegative": lambda s, p: penalties.Box(0.0, np.inf),
 }
-STRUCTURED: dict[str, Callable[[float, int], Any]] = {
+# Sums over groups: not coordinate by coordinate, but good enough for working sets.
+GROUPED: dict[str, Callable[[float, int], Any]] = {
+    "group-l2": lambda s, p: penalties.GroupL2(s, _groups(p)),
+    "group-l2-weights": lambda s, p: penalties.GroupL2(s, _groups(p), [0.5, 0.0, np.inf]),
+    "sparse-group": lambda s, p: penalties.SparseGroup(s, _groups(p), 0.3),
+    "sparse-group-weights": lambda s, p: penalties.SparseGroup(s, _groups(p), 0.3, [0, 1, np.inf]),
+    "sparse-group-l2": lambda s, p: penalties.SparseGroup(s, _groups(p), 0.0),
+    "sparse-group-l1": lambda s, p: penalties.SparseGroup(s, _groups(p), 1.0),
+}
+STRUCTURED: dict[str, Callable[[float, int], Any]] = GROUPED | {
     "slope": lambda s, p: penalties.SLOPE(s * np.linspace(1.0, 0.2, p)),
     "slope-constant": lambda s, p: penalties.SLOPE(s * np.ones(p)),
     "slope-zeros": lambda s, p: penalties.SLOPE(s * (np.arange(p) < 2)),

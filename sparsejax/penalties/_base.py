@@ -166,4 +166,4 @@ class AbstractVariationalPenalty(AbstractSeparablePenalty):
 
 def per_row(x: Array, like: Float[Array, "p ..."]) -> Array:
     """One number, or one a row, in a shape that multiplies an array of rows."""
-    return x if x.ndim == 0 else x.reshape(x.shape + (1,) * (like.ndim - 1))
+    return x.reshape(x.shape + (1,) * (like.ndim - 1)) if x.ndim == 1 else x

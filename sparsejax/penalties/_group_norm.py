@@ -14,7 +14,15 @@ from .._checks import check_length, check_nonnegative, is_nonnegative
 from .._modules import replace
 from ._base import AbstractNewtonPenalty, AbstractStrengthPenalty
 from ._block_matrix import BlockMatrix, Coupling, renumber
-from ._groups import as_groups, check_groups, ratio, scaled, segment_norms, segment_sums
+from ._groups import (
+    as_groups,
+    check_groups,
+    ratio,
+    scaled,
+    segment_maxima,
+    segment_norms,
+    segment_sums,
+)
 
 
 class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
@@ -55,7 +63,8 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
 
     def _unit(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
         """w_g/‖w_g‖, zero for a group at zero."""
-        return ratio(w, self._norms(w)[self.groups])
+        norms = self._norms(w)[self.groups]
+        return w / jnp.where(norms > 0, norms, 1.0)
 
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
         norms = self._norms(w)
@@ -68,9 +77,10 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
         norms = self._norms(soft)
         if jnp.ndim(step):
             step = jax.ops.segment_max(step, self.groups, self.num_groups)  # constant within one
+        # An infinite weight is infinite at any step, and an unpenalised group stays as it is.
         threshold = scaled(self.outer_slopes(), step)
-        longer = norms > threshold
-        left = jnp.where(longer, 1 - ratio(jnp.where(longer, threshold, 0.0), norms), 0.0)
+        beyond = norms > threshold
+        left = jnp.where(beyond, 1 - ratio(jnp.where(beyond, threshold, 0.0), norms), 0.0)
         return soft, norms, jnp.where(threshold == 0, 1.0, left)
 
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
@@ -126,22 +136,12 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
         left never overshoots, and ends at the last digit within a few steps.
         """
         inner, outer = self.inner_slope(), self.outer_slopes()
-        bounded = (jnp.isfinite(outer)) & ((outer > 0) | (inner > 0))
-        outer = jnp.where(bounded, outer, 1.0)
-
-        def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
-            t, _ = state
-            soft = _soft(c, inner * t[self.groups])
-            norms = self._norms(soft)
-            steepness = outer + inner * ratio(self._sums(jnp.abs(soft)), norms)
-            new = t + jnp.maximum(ratio(norms - t * outer, steepness), 0.0)
-            # Written so that NaN ends the loop.
-            return new, jnp.any(new > t * (1 + jnp.finfo(c.dtype).eps))
-
-        start = (jnp.zeros_like(outer), jnp.array(True))
-        gauges, _ = jax.lax.while_loop(lambda state: state[1], step, start)
-        free = (self.outer_slopes() == 0) & (inner == 0) & (self._norms(c) > 0)
-        return jnp.where(free, jnp.inf, jnp.where(bounded, gauges, 0.0))
+        curved = (outer > 0) & jnp.isfinite(outer)
+        gauges = _gauges(c, inner, jnp.where(curved, outer, 1.0), self.groups)
+        largest = segment_maxima(c, self.groups, self.num_groups)
+        endless = jnp.where(largest > 0, jnp.inf, 0.0)  # whatever t is
+        straight = jnp.where(inner > 0, largest / jnp.where(inner > 0, inner, 1.0), endless)
+        return jnp.where(jnp.isinf(outer), 0.0, jnp.where(curved, gauges, straight))
 
     def dual_scale(self, c: Float[Array, " p"]) -> Float[Array, ""]:
         return 1.0 / jnp.maximum(1.0, jnp.max(self.gauges(c)))
@@ -197,6 +197,37 @@ def known_groups(groups: Any, weights: Any) -> tuple[Array, Array | None, int, i
         check_nonnegative("weights", weights, ndim=1, finite=False)
         check_length("weights", weights, num_groups)
     return labels, weights, num_groups, largest
+
+
+@jax.jit
+def _gauges(
+    c: Float[Array, " p"],
+    inner: Float[Array, ""],
+    outer: Float[Array, " g"],
+    groups: Int[Array, " p"],
+) -> Float[Array, " g"]:
+    """The root t_g of ‖soft(c_g, t·inner)‖ = t·outer_g for every group of outer_g > 0."""
+
+    def newton(t: Array, c: Array, inner: Array, outer: Array) -> tuple[Array, Array]:
+        soft = _soft(c, inner * t[groups])
+        norms = segment_norms(soft, groups, outer.size)
+        slope = outer + inner * ratio(segment_sums(jnp.abs(soft), groups, outer.size), norms)
+        return norms - t * outer, slope
+
+    constants = jax.lax.stop_gradient((c, inner, outer))
+
+    def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        t, _ = state
+        new = t + jnp.maximum(ratio(*newton(t, *constants)), 0.0)
+        # Written so that NaN ends the loop.
+        return new, jnp.any(new > t * (1 + jnp.finfo(c.dtype).eps))
+
+    start = (jnp.zeros_like(constants[2]), jnp.array(True))
+    root, _ = jax.lax.while_loop(lambda state: state[1], step, start)
+    # One step more is the derivative of the root, by the implicit function theorem.
+    residual, slope = newton(root, c, inner, outer)
+    change = residual - jax.lax.stop_gradient(residual)
+    return root + change / jax.lax.stop_gradient(slope)
 
 
 def _soft(v: Float[Array, " p"], threshold: Array) -> Float[Array, " p"]:

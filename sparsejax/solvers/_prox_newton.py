@@ -127,8 +127,11 @@ class ProxNewton(AbstractSolver):
         gap = relative_gap(model, iterate.coef, known, iterate.pull)
         start = Iterate(iterate.coef, known, iterate.pull, gap)
         # In the units of the model: no more digits than the next one will throw away.
-        wanted = jnp.maximum(_FORCING * iterate.gap, 0.3 * tol)
-        goal = wanted * objective_at_zero(problem) / objective_at_zero(model)
+        unit = objective_at_zero(problem) / objective_at_zero(model)
+        goal = jnp.maximum(_FORCING * iterate.gap, 0.3 * tol) * unit
+        # But some progress at least: the gap of the problem may be larger than that of its model,
+        # or infinite because no dual point is known.
+        goal = jnp.maximum(jnp.minimum(goal, 0.1 * gap), jnp.finfo(gap.dtype).resolution)
         solver = self._solver(problem)
         # A working set is enlarged from one model to the next, not for a model that will change.
         limit = 1 if isinstance(solver, WorkingSet) else solver.default_max_steps
