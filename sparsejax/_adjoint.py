@@ -12,7 +12,8 @@ from ._fixed_point import fixed_point_tangent, proximal_step
 from ._problem import Problem
 from ._support_tangent import support_tangent
 from .penalties import AbstractNewtonPenalty
-from .solvers import AbstractSolver, lipschitz_constant
+from .solvers import AbstractSolver
+from .solvers._fista import lipschitz_constant
 
 
 class AbstractAdjoint(eqx.Module):

@@ -4,15 +4,13 @@ One compilation a pair: all data sets have the same shapes, sample weights and a
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from sklearn import linear_model
 
 import sparsejax as sj
-from sparsejax import losses, penalties, solvers
+from sparsejax import losses, penalties
 from sparsejax._certificate import objective_at_zero
 from sparsejax._problem import project_intercept
 

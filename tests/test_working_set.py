@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import sparsejax as sj
-from sparsejax._certificate import iterate_at
-from sparsejax.solvers import _working_set
-from sparsejax.solvers._working_set import _form_gram, _State, _update_gram, _widths
+from sparsejax.solvers._kept_gram import KeptGram, empty, form_gram, update_gram
+from sparsejax.solvers._working_set import _widths
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -18,12 +17,6 @@ N, P, WIDTH = 20, 700, 512
 def _problem(n, p, rng):
     X = rng.normal(size=(n, p))
     return sj.Problem(X, X[:, 0] + rng.normal(size=n), penalty=sj.penalties.L1(0.01)), X
-
-
-def _state(problem, index, gram, width):
-    start = iterate_at(problem, jnp.zeros(problem.X.shape[1]))
-    zero = jnp.array(0)
-    return _State(start, index, gram, zero, zero, jnp.array(width), start.gap, zero)
 
 
 @pytest.fixture(name="counted")
@@ -43,18 +36,17 @@ def _counted(monkeypatch):
 def test_gram_of_a_changed_working_set(rng, counted):
     problem, X = _problem(N, P, rng)
     first = jnp.asarray(rng.permutation(P)[:WIDTH], jnp.int32)
-    index, gram = _working_set._memory(problem, WIDTH)
-    index, gram = _update_gram(problem, _state(problem, index, gram, 0), first)
-    np.testing.assert_allclose(gram, X[:, index].T @ X[:, index] / N, atol=1e-13)
+    kept = update_gram(problem, empty(problem, WIDTH), first)
+    np.testing.assert_allclose(kept.gram, X[:, kept.index].T @ X[:, kept.index] / N, atol=1e-13)
     jax.effects_barrier()
     assert sum(counted) == WIDTH
     counted.clear()
 
     others = np.setdiff1d(np.arange(P), first)[:50]
     second = jnp.asarray(rng.permutation(np.concatenate([first[50:], others])), jnp.int32)
-    index, gram = _update_gram(problem, _state(problem, index, gram, WIDTH), second)
-    np.testing.assert_array_equal(np.sort(index), np.sort(second))
-    np.testing.assert_allclose(gram, X[:, index].T @ X[:, index] / N, atol=1e-13)
+    kept = update_gram(problem, kept, second)
+    np.testing.assert_array_equal(np.sort(kept.index), np.sort(second))
+    np.testing.assert_allclose(kept.gram, X[:, kept.index].T @ X[:, kept.index] / N, atol=1e-13)
     jax.effects_barrier()
     assert sum(counted) == 50  # what stayed was not computed again
 
@@ -63,21 +55,19 @@ def test_gram_after_the_working_set_has_shrunk(rng):
     """Its rows may lie beyond the smaller block: all are computed anew."""
     problem, X = _problem(N, P, rng)
     index = jnp.arange(WIDTH, dtype=jnp.int32)
-    wide = _state(problem, index, jnp.full((WIDTH, WIDTH), jnp.nan), WIDTH)
+    wide = KeptGram(index, jnp.full((WIDTH, WIDTH), jnp.nan), jnp.array(WIDTH))
     chosen = jnp.arange(100, 100 + WIDTH // 2, dtype=jnp.int32)
-    index, gram = _update_gram(problem, wide, chosen)
-    block = gram[: WIDTH // 2, : WIDTH // 2]
+    kept = update_gram(problem, wide, chosen)
+    index, block = kept.index[: WIDTH // 2], kept.gram[: WIDTH // 2, : WIDTH // 2]
     np.testing.assert_allclose(block, X[:, index].T @ X[:, index] / N, atol=1e-13)
 
 
 def test_gram_of_all_features_is_formed_once(rng, counted):
     problem, X = _problem(N, 40, rng)
-    _, gram = _working_set._memory(problem, 40)
     everything = jnp.arange(40, dtype=jnp.int32)
-    index, gram = _form_gram(problem, _state(problem, everything, gram, 0), everything)
-    np.testing.assert_allclose(gram, X.T @ X / N, atol=1e-13)
-    _, again = _form_gram(problem, _state(problem, index, gram, 40), everything)
-    np.testing.assert_array_equal(again, gram)
+    kept = form_gram(problem, empty(problem, 40), everything)
+    np.testing.assert_allclose(kept.gram, X.T @ X / N, atol=1e-13)
+    np.testing.assert_array_equal(form_gram(problem, kept, everything).gram, kept.gram)
     jax.effects_barrier()
     assert sum(counted) == 40
 

@@ -3,7 +3,7 @@
 from ._auto import Auto as Auto
 from ._base import AbstractSolver as AbstractSolver
 from ._coordinate_descent import CoordinateDescent as CoordinateDescent
-from ._fista import FISTA as FISTA, lipschitz_constant as lipschitz_constant
+from ._fista import FISTA as FISTA
 from ._gram_fista import GramFISTA as GramFISTA
 from ._prox_newton import ProxNewton as ProxNewton
 from ._semismooth_newton import (

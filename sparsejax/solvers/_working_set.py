@@ -8,23 +8,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, data_norm, iterate_at, objective_at_zero
+from .._modules import replace
 from .._problem import Problem, matvec
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractGroupSeparablePenalty
 from ..penalties._base import per_row
 from ._base import AbstractSolver
 from ._gram import GramProblem, switch_width
+from ._kept_gram import KeptGram, empty, form_gram, update_gram
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
 
 _SMALLEST, _MIDDLE, _LARGEST = 64, 256, 4096
-_BLOCK = 256  # rows of a Gram matrix that are updated at once
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 
 class _State(eqx.Module):
     iterate: Iterate
-    index: Int[Array, " k"]  # the features of the last working set, padded with p
-    gram: Float[Array, "k k"]  # their Gram matrix, in memory that is written in place
+    kept: KeptGram
     steps: Int[Array, ""]
     inner: Int[Array, ""]
     width: Int[Array, ""]  # of the last working set
@@ -64,8 +64,7 @@ class WorkingSet(AbstractSolver):
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
         zero = jnp.array(0)
-        index, gram = _memory(problem, 0)
-        state = _State(start, index, gram, zero, zero, zero, start.gap, zero)
+        state = _State(start, empty(problem, 0), zero, zero, zero, start.gap, zero)
         widths = _widths(problem)
         for phase in _phases(problem, widths):
             state = self._phase(problem, state, tol, max_steps, phase, last=phase[-1] == widths[-1])
@@ -92,11 +91,10 @@ class WorkingSet(AbstractSolver):
             return going & (state.stalled < _PATIENCE) & fits
 
         def loop(state: _State) -> _State:
-            memory = lambda s: (s.index, s.gram)  # noqa: E731
-            state = eqx.tree_at(memory, state, _memory(problem, widths[-1]))
+            state = replace(state, kept=empty(problem, widths[-1]))
             step = lambda state: self._step(problem, state, tol, widths)  # noqa: E731
             state = jax.lax.while_loop(unfinished, step, state)
-            return eqx.tree_at(memory, state, _memory(problem, 0))
+            return replace(state, kept=empty(problem, 0))
 
         return jax.lax.cond(unfinished(state), loop, lambda state: state, state)
 
@@ -106,22 +104,22 @@ class WorkingSet(AbstractSolver):
         iterate = state.iterate
         wanted, settled = _wanted(problem, iterate)
         choice = jnp.sum(wanted > jnp.array(widths[:-1], int))
-        index, gram = _gather(problem, iterate, state, choice, widths)
+        kept = _gather(problem, iterate, state.kept, choice, widths)
         # Features still to come change the solution anyway, but the first few may be all.
         fraction = jnp.where(state.steps == 0, 1e-3, 0.3)
         target = jnp.maximum(jnp.where(settled, 0.0, fraction) * iterate.gap, 0.3 * tol)
-        small = _restrict(problem, iterate, index, gram, choice, widths)
+        small = _restrict(problem, iterate, kept, choice, widths)
         solution, inner = self.inner.solve_gram(small, target * objective_at_zero(problem))
-        coef = iterate.coef.at[index].set(solution, mode="drop")
-        new = iterate_at(problem, coef, _predict(problem, coef, index, solution, choice, widths))
+        coef = iterate.coef.at[kept.index].set(solution, mode="drop")
+        predictions = _predict(problem, coef, kept.index, solution, choice, widths)
+        new = iterate_at(problem, coef, predictions)
         progress = new.gap < 0.9 * state.best_gap
         return _State(
             new,
-            index,
-            gram,
+            kept,
             state.steps + 1,
             state.inner + inner,
-            jnp.array(widths)[choice],
+            kept.width,
             jnp.minimum(new.gap, state.best_gap),
             jnp.where(progress, 0, state.stalled + 1),
         )
@@ -159,12 +157,6 @@ def _phases(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
     ends = [sum(width <= limit for width in widths) for limit in limits]
     begins = [0, *(end - 1 for end in ends)]
     return [widths[begin:end] for begin, end in zip(begins, [*ends, len(widths)], strict=True)]
-
-
-def _memory(problem: Problem, width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
-    """An empty working set and room for its Gram matrix."""
-    empty = jnp.full(width, problem.X.shape[1], jnp.int32)
-    return empty, jnp.zeros((width, width), problem.X.dtype)
 
 
 def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
@@ -206,22 +198,21 @@ def _spread(
 def _gather(
     problem: Problem,
     iterate: Iterate,
-    state: _State,
+    kept: KeptGram,
     choice: Int[Array, ""],
     widths: tuple[int, ...],
-) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
-    """The working set (padded with p) and, in the memory's leading block, its Gram matrix."""
+) -> KeptGram:
+    """The next working set and its Gram matrix."""
     _, p = problem.X.shape
     moving = _rows(problem.penalty.support(iterate.coef))
     saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
     # Ranking needs no more than float32, for which there is a fast top_k on CPU.
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
 
-    def gather(width: int) -> tuple[Int[Array, " k"], Float[Array, "k k"]]:
+    def gather(width: int) -> KeptGram:
         chosen = jnp.arange(p) if width == p else _highest(problem.penalty, score, width)
-        form = _form_gram if width <= _MIDDLE or width == p else _update_gram
-        index, gram = form(problem, state, chosen.astype(jnp.int32))
-        return jnp.pad(index, (0, widths[-1] - width), constant_values=p), gram
+        form = form_gram if width <= _MIDDLE or width == p else update_gram
+        return form(problem, kept, chosen.astype(jnp.int32))
 
     return switch_width(choice, widths, gather)
 
@@ -241,59 +232,6 @@ def _highest(
     sizes = jax.ops.segment_sum(jnp.ones_like(labels), labels, num_groups)
     whole = (counts == sizes)[labels[chosen]]
     return jnp.where(whole, chosen, labels.shape[0])
-
-
-def _form_gram(
-    problem: Problem, state: _State, chosen: Int[Array, " w"]
-) -> tuple[Int[Array, " w"], Float[Array, "k k"]]:
-    """The Gram matrix of the chosen features from scratch."""
-    p = problem.X.shape[1]
-    everything = chosen.shape[0] == p
-
-    def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        columns = problem.X.all_columns() if everything else problem.X.columns(chosen)
-        block = problem.loss.gram(columns, columns, problem.y)
-        return jax.lax.dynamic_update_slice(gram, block, (0, 0))
-
-    if not everything:
-        return chosen, form(state.gram)
-    # What the step before has formed still holds.
-    return chosen, jax.lax.cond(state.width == p, lambda gram: gram, form, state.gram)
-
-
-def _update_gram(
-    problem: Problem, state: _State, chosen: Int[Array, " w"]
-) -> tuple[Int[Array, " w"], Float[Array, "k k"]]:
-    """The same, but features of the last working set stay in their rows and are not computed.
-
-    New ones take the rows of those that leave, a block of rows at a time.
-    """
-    p, width, size = problem.X.shape[1], chosen.shape[0], state.gram.shape[0]
-    # Rows beyond a narrower block would have to move: begin anew.
-    held = jnp.where(state.width <= width, state.index[:width], p)
-    is_chosen = jnp.zeros(p + 1, bool).at[chosen].set(True).at[p].set(False)
-    stays = is_chosen[held]
-    is_held = jnp.zeros(p + 1, bool).at[held].set(True)
-    (free,) = jnp.nonzero(~stays, size=width, fill_value=size)
-    (new,) = jnp.nonzero(~is_held[chosen], size=width, fill_value=width)
-    entering = chosen.at[new].get(mode="fill", fill_value=p)
-    index = held.at[free].set(entering, mode="drop")
-    blocks = -(-width // _BLOCK)
-    rows = jnp.pad(free, (0, blocks * _BLOCK - width), constant_values=size).reshape(blocks, -1)
-    used = (jnp.sum(~stays) + _BLOCK - 1) // _BLOCK
-
-    def update(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        columns = problem.X.columns(index)
-
-        def fill(i: Int[Array, ""], gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-            fresh = columns.at[rows[i]].get(mode="fill", fill_value=0.0)
-            block = problem.loss.gram(fresh, columns, problem.y)
-            gram = gram.at[rows[i], :width].set(block, mode="drop")
-            return gram.at[:width, rows[i]].set(block.T, mode="drop")
-
-        return jax.lax.fori_loop(0, used, fill, gram)
-
-    return index, jax.lax.cond(used > 0, update, lambda gram: gram, state.gram)
 
 
 def _predict(
@@ -319,12 +257,12 @@ def _predict(
 def _restrict(
     problem: Problem,
     iterate: Iterate,
-    index: Int[Array, " k"],
-    gram: Float[Array, "k k"],
+    kept: KeptGram,
     choice: Int[Array, ""],
     widths: tuple[int, ...],
 ) -> GramProblem:
     """The problem of the working set, in units of unit column norms."""
+    index, gram = kept.index, kept.gram
     penalty = problem.penalty.restrict(index)
     used = index < problem.X.shape[1]
     diagonal = jnp.where(used, jnp.diagonal(gram), 0.0)
