@@ -265,6 +265,8 @@ def result_of(
     out_of_steps = stats["num_steps"] >= max_steps
     result = RESULTS.where(out_of_steps, RESULTS.max_steps_reached, RESULTS.stagnated)
     result = RESULTS.where(iterate.gap <= tol, RESULTS.successful, result)
+    if "infeasible" in stats:
+        result = RESULTS.where(stats["infeasible"], RESULTS.infeasible, result)
     finite = jnp.isfinite(iterate.gap) & jnp.all(jnp.isfinite(iterate.coef))
     broken = ~finite & jnp.any(~jnp.isfinite(iterate.pull))
     result = RESULTS.where(broken, RESULTS.nonfinite, result)

@@ -4,6 +4,7 @@ from ._auto import Auto as Auto
 from ._base import AbstractSolver as AbstractSolver
 from ._coordinate_descent import CoordinateDescent as CoordinateDescent
 from ._fista import FISTA as FISTA, lipschitz_constant as lipschitz_constant
+from ._primal_dual import PrimalDual as PrimalDual
 from ._prox_newton import ProxNewton as ProxNewton
 from ._semismooth_newton import (
     AbstractGramSolver as AbstractGramSolver,

@@ -5,10 +5,12 @@ from typing import Any, ClassVar
 from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
+from .._dual import needs_dual
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss
 from ._base import AbstractSolver
 from ._fista import FISTA
+from ._primal_dual import PrimalDual
 from ._prox_newton import ProxNewton, quadratic_solver
 from ._working_set import WorkingSet
 
@@ -17,12 +19,15 @@ class Auto(AbstractSolver):
     """Picks a solver for the problem; ``Solution.stats["solver"]`` names it.
 
     For least squares, working sets where the penalty allows; for other smooth losses of one
-    output, proximal Newton over the same; FISTA for the rest.
+    output, proximal Newton over the same; FISTA for other smooth ones; PrimalDual for losses
+    without a gradient and for ``Analysis`` penalties.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
 
     def choose(self, problem: Problem) -> AbstractSolver:
+        if needs_dual(problem):
+            return PrimalDual()
         if problem.loss.outputs(problem.y):
             return FISTA()
         if isinstance(problem.loss, AbstractQuadraticLoss):
