@@ -95,24 +95,22 @@ def _gap_of_dual(
     dual: Dual,
 ) -> Float[Array, ""]:
     loss, penalty = problem.loss, problem.penalty
-    one = jnp.ones((), pull.dtype)
     if isinstance(penalty, Analysis):
         assert dual.penalty is not None
         forces, scale = dual.penalty, penalty.force_scale(dual.penalty)
-        left_over = residual_of(problem, coef, dual)
+        left_over, regularity = residual_of(problem, coef, dual), penalty.force_gap
     else:
         if isinstance(penalty, AbstractGroupSeparablePenalty):
             norms = jnp.sqrt(problem.X.square_norms(jnp.ones(problem.X.shape[0], pull.dtype)))
             pull = penalty.without_rounding(pull, norms * jnp.linalg.norm(dual.loss))
-        forces, scale, left_over = None, penalty.dual_scale(pull), 0.0
+        forces, scale = pull, penalty.dual_scale(pull)
+        left_over, regularity = 0.0, penalty.fenchel_gap
 
     def gap(scale: Float[Array, ""]) -> Float[Array, ""]:
         data = loss.fenchel_gap(predictions, scale * dual.loss, problem.y)
-        if forces is not None:
-            return data + penalty.force_gap(coef, scale * forces)
-        return data + penalty.fenchel_gap(coef, scale * pull)
+        return data + regularity(coef, scale * forces)
 
-    best = jnp.minimum(gap(one), gap(scale)) + left_over
+    best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(scale)) + left_over
     unit = objective_at_zero(problem)
     # Zero is no solution where targets must be met: then the objective itself is the unit.
     own = jnp.abs(loss.value(predictions, problem.y) + penalty.value(coef))
@@ -171,6 +169,7 @@ def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
     """
     if isinstance(problem.penalty, Analysis):
         assert iterate.dual is not None
+        assert iterate.dual.penalty is not None
         distance = problem.penalty.force_distance(iterate.coef, iterate.dual.penalty)
     else:
         distance = jnp.max(problem.penalty.subdiff_distance(iterate.coef, -iterate.pull))

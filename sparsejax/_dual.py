@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._problem import Problem, matvec, rmatvec
+from ._problem import Problem, rmatvec
 from .losses import AbstractSmoothLoss
 from .losses._profiled_kinks import ProfiledKinks
 from .penalties import AbstractGroupSeparablePenalty
@@ -39,9 +39,25 @@ def needs_dual(problem: Problem) -> bool:
     return not smooth or isinstance(problem.penalty, Analysis)
 
 
+def generic_solver(problem: Problem) -> str:
+    """The name of the solver that takes the most, among those that take the problem's kind."""
+    return "PrimalDual" if needs_dual(problem) else "FISTA"
+
+
 def has_gradient(problem: Problem) -> bool:
     """Whether the loss has a gradient, at least wherever it does not vanish."""
     return hasattr(problem.loss, "gradient")
+
+
+def check_judged_by_coef(problem: Problem, name: str) -> None:
+    """``TypeError`` where a certificate takes more than the coefficients."""
+    for part in (problem.loss, problem.penalty):
+        unknown = part is problem.loss and not has_gradient(problem)
+        if unknown or isinstance(part, Analysis):
+            raise TypeError(
+                f"{name} does not support {type(part).__name__}: coefficients alone give no dual "
+                "point. Take `gap` and `kkt` of the solution, which have the solver's."
+            )
 
 
 def first_dual(problem: Problem, predictions: Float[Array, "n ..."]) -> Dual:
@@ -78,9 +94,11 @@ def feasible_dual(problem: Problem, coef: Float[Array, "p ..."], dual: Dual) -> 
         return (x[:-1], x[-1]) if hidden else (x, 0.0)
 
     if isinstance(penalty, Analysis):
+        assert dual.penalty is not None
         dual = Dual(dual.loss, penalty.nearest_force(dual.penalty))
 
         def apply(dual: Dual) -> Array:
+            assert dual.penalty is not None
             pull = problem.X.rmatvec(dual.loss) + penalty.operator.rmatvec(dual.penalty)
             return constraints(pull, dual.loss)
 
@@ -146,7 +164,7 @@ def _corrected(
     def normal(x: Array) -> Array:
         return apply(move(x))
 
-    def refine(_: int, dual: Dual) -> Dual:
+    def refine(_: Any, dual: Dual) -> Dual:
         residual = apply(dual)
         steps = min(2 * residual.size + 10, _MAX_CG_STEPS)
         tol = float(jnp.finfo(residual.dtype).eps)
@@ -159,46 +177,9 @@ def _corrected(
 
 def residual_of(problem: Problem, coef: Float[Array, " p"], dual: Dual) -> Float[Array, ""]:
     """‖Xᵀu + Dᵀζ‖ times the radius within which an ``Analysis`` certificate holds."""
+    assert dual.penalty is not None
     left = rmatvec(problem.X, dual.loss) + problem.penalty.operator.rmatvec(dual.penalty)
     ones = jnp.ones(problem.X.shape[0], coef.dtype)
     column = jnp.sqrt(jnp.max(problem.X.square_norms(ones)))
     natural = jnp.linalg.norm(problem.y) / jnp.where(column > 0, column, 1.0)
     return jnp.linalg.norm(left) * (2 * jnp.linalg.norm(coef) + natural)
-
-
-def lies_outside_range(problem: Problem, ray: Float[Array, "n ..."]) -> Array:
-    """Whether ``ray`` proves that no w of reasonable size has Xw + offset = y.
-
-    ⟨ray, y⟩ = ⟨Xᵀray, w⟩ for any such w, so ‖w‖ ≥ |⟨ray, y⟩|/‖Xᵀray‖; and where the right side is
-    infinite, y is |⟨ray, y⟩|/‖ray‖ away from the range. Reasonable is 10⁹ (float32: 10⁵) times
-    ‖y‖ over the size of X; away is what the loss does not count as equal.
-    """
-    y = problem.loss.nearest_dual(problem.y - problem.predict_zero(), problem.y)
-    ray = problem.loss.nearest_dual(ray, problem.y)
-    slack = 1e-9 if y.dtype == jnp.float64 else 1e-5
-    size, length = jnp.linalg.norm(y), jnp.linalg.norm(ray)
-    forward = jnp.linalg.norm(matvec(problem.X, rmatvec(problem.X, y)))
-    back = jnp.linalg.norm(rmatvec(problem.X, y))
-    scale = jnp.where(back > 0, forward / jnp.where(back > 0, back, 1.0), 0.0)  # at most ‖X‖
-    work = jnp.abs(jnp.vdot(ray, y))
-    apart = work > 4 * slack * jnp.maximum(1.0, size) * length
-    pull = jnp.linalg.norm(rmatvec(problem.X, ray))
-    return apart & (pull * size <= slack * jnp.maximum(scale, jnp.finfo(y.dtype).tiny) * work)
-
-
-def least_squares_ray(problem: Problem) -> Float[Array, "n ..."]:
-    """y less its projection on the range of X: the ray that infeasibility of least norm has."""
-    used = problem.loss.nearest_dual(jnp.ones_like(problem.y), problem.y)
-
-    def normal(w: Array) -> Array:
-        return rmatvec(problem.X, used * matvec(problem.X, w))
-
-    def refine(_: int, ray: Array) -> Array:
-        pull = rmatvec(problem.X, ray)
-        steps = min(2 * pull.size + 10, _MAX_CG_STEPS)
-        tol = float(jnp.finfo(ray.dtype).eps)
-        w, _ = jax.scipy.sparse.linalg.cg(normal, pull, tol=tol, maxiter=steps)
-        w = jnp.where(jnp.all(jnp.isfinite(w)), w, 0.0)
-        return ray - used * matvec(problem.X, w)
-
-    return jax.lax.fori_loop(0, _REFINEMENTS, refine, used * (problem.y - problem.predict_zero()))

@@ -178,10 +178,10 @@ def project_intercept(problem: Problem) -> tuple[Problem, Centring | Profiling |
     """An equivalent problem without an intercept.
 
     For a quadratic loss, its square root and interpolation the best intercept is ȳ − x̄ᵀw (weighted
-    means), so centring X and y removes it exactly; for others the loss is minimised over it at every w. Either way, the
-    gradient of the loss at any w is orthogonal to the intercept: the dual point that the
-    certificate is built from is feasible without further ado. An offset joins the targets where
-    X and y are centred.
+    means), so centring X and y removes it exactly; for others the loss is minimised over it at
+    every w. Either way, the gradient of the loss at any w is orthogonal to the intercept: the dual
+    point that the certificate is built from is feasible without further ado. An offset joins the
+    targets where X and y are centred.
     """
     centred = isinstance(problem.loss, AbstractQuadraticLoss | SquareRoot | Equality)
     if centred and problem.offset is not None:

@@ -12,6 +12,7 @@ from ._adjoint import AbstractAdjoint, Implicit
 from ._arrays import as_inexact, cast_floats
 from ._certificate import Iterate, iterate_at, kkt_of
 from ._checks import check_finite, is_concrete
+from ._dual import check_judged_by_coef
 from ._modules import replace
 from ._problem import Problem, matvec, project_intercept, rmatvec
 from ._solution import RESULTS, Solution, Stats, require_success
@@ -110,6 +111,11 @@ def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "
     Computed from a dual feasible point made by rescaling the residual; with an intercept the best
     one for ``coef`` is meant.
 
+    Raises
+    ------
+    TypeError
+        For losses without a gradient and for ``Analysis``, whose dual points only solvers have.
+
     Examples
     --------
     >>> import numpy as np, sparsejax as sj
@@ -118,6 +124,7 @@ def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "
     0.0
     """
     problem = checked_problem(problem)
+    check_judged_by_coef(problem, "duality_gap")
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[0]
 
 
@@ -132,6 +139,7 @@ def kkt_violation(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array,
     1.0
     """
     problem = checked_problem(problem)
+    check_judged_by_coef(problem, "kkt_violation")
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[1]
 
 
@@ -143,7 +151,7 @@ def strength_max(problem: Problem) -> Float[Array, ""]:
     Raises
     ------
     TypeError
-        If the penalty has no strength.
+        If the penalty has no strength, or for a loss or penalty as in ``duality_gap``.
 
     Examples
     --------
@@ -155,6 +163,7 @@ def strength_max(problem: Problem) -> Float[Array, ""]:
     problem = checked_problem(problem)
     if not isinstance(problem.penalty, AbstractStrengthPenalty):
         raise TypeError(f"{type(problem.penalty).__name__} has no strength.")
+    check_judged_by_coef(problem, "strength_max")
     return _strength_max(problem)
 
 

@@ -58,7 +58,16 @@ class ProfiledKinks(AbstractProximalLoss):
 
     def prox(self, v: Float[Array, " n"], step: Any, y: Float[Array, " n"]) -> Float[Array, " n"]:
         """v less the part of (v + b) − prox(v + b), for the b at which that part sums to zero."""
-        return v - self._pulls(v, step, y, self._balance(v, step, y))
+        fixed, *rest = jax.lax.stop_gradient((self, v, step, y))
+        root = fixed._balance(*rest)  # the loss too: nothing is differentiated through the search
+        # A Newton step from the root is the root again, and has its derivative.
+        _, slopes = jax.jvp(
+            lambda b: fixed._pulls(rest[0], rest[1], rest[2], b), (root,), (jnp.ones_like(root),)
+        )
+        slope = jax.lax.stop_gradient(jnp.sum(slopes))
+        newton = jnp.sum(self._pulls(v, step, y, root)) / jnp.where(slope > 0, slope, 1.0)
+        balance = root - (newton - jax.lax.stop_gradient(newton))
+        return v - self._pulls(v, step, y, balance)
 
     def _pulls(self, v: Array, step: Any, y: Array, b: Array) -> Float[Array, " n"]:
         return v + b - self.loss.prox(v + b, step, y)

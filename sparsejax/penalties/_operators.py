@@ -81,7 +81,7 @@ def trend_operator(num_features: int, order: int = 1) -> AbstractDesign:
         raise ValueError(f"`order` must be nonnegative; got {order}.")
     if num_features < order + 2:
         raise ValueError(f"`num_features` must be at least order + 2; got {num_features}.")
-    matrix = scipy.sparse.eye_array(num_features, format="csr")
+    matrix = scipy.sparse.csr_array(scipy.sparse.eye_array(num_features))
     for _ in range(order + 1):
         matrix = matrix[1:] - matrix[:-1]
     return as_design(matrix)

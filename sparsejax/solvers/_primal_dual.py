@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at
-from .._dual import Dual, first_dual, least_squares_ray, lies_outside_range, needs_dual
+from .._dual import Dual, first_dual, needs_dual
+from .._infeasible import least_squares_ray, lies_outside_range
 from .._problem import Problem, matvec, rmatvec
 from ..losses import AbstractProximalLoss, Equality
 from ..penalties import Analysis
@@ -97,33 +98,30 @@ class PrimalDual(AbstractSolver):
 
         def refreshed(coef: Array, duals: tuple[Array, ...]) -> _Point:
             images = tuple(multiply(coef) for multiply, _ in operators)
+            return _Point(coef, duals, images, pulled(duals))
+
+        def pulled(duals: tuple[Array, ...]) -> Array:
             parts = [transpose(u) for (_, transpose), u in zip(operators, duals, strict=True)]
-            return _Point(coef, duals, images, sum(parts[1:], parts[0]))
+            return sum(parts[1:], parts[0])
 
         def primal_dual_step(point: _Point, weight: Array) -> _Point:
             tau = 1 / (weight * sum(norms))
-            coef = point.coef - tau * point.pull
-            if not isinstance(problem.penalty, Analysis):
-                coef = problem.penalty.prox(coef, tau)
+            sigmas = tuple(weight / norm for norm in norms)
+            coef = _primal_step(problem, point.coef, point.pull, tau)
             images = tuple(multiply(coef) for multiply, _ in operators)
-            duals = tuple(
-                prox(u + (weight / norm) * (2 * new - old), weight / norm)
-                for prox, u, new, old, norm in zip(
-                    proxes, point.duals, images, point.images, norms, strict=True
-                )
-            )
-            parts = [transpose(u) for (_, transpose), u in zip(operators, duals, strict=True)]
-            return _Point(coef, duals, images, sum(parts[1:], parts[0]))
+            ahead = jax.tree.map(lambda new, old: 2 * new - old, images, point.images)
+            duals = tuple(map(_dual_step, proxes, point.duals, ahead, sigmas))
+            return _Point(coef, duals, images, pulled(duals))
 
         def lengths(before: _Point, after: _Point) -> tuple[Array, Array, Array]:
-            """Squares of the primal and dual parts of a move at weight one, and twice their product."""
+            """Squares of both parts of a move at weight one, and twice their product."""
             primal = sum(norms) * jnp.sum((after.coef - before.coef) ** 2)
             pairs = zip(after.duals, before.duals, norms, strict=True)
             dual = sum(norm * jnp.sum((new - old) ** 2) for new, old, norm in pairs)
             cross = 2 * jnp.vdot(after.coef - before.coef, after.pull - before.pull)
             return primal, jnp.asarray(dual), cross
 
-        def one_step(_: int, state: _State) -> _State:
+        def one_step(_: Any, state: _State) -> _State:
             moved = primal_dual_step(state.point, state.weight)
             primal, dual, cross = lengths(state.point, moved)
             square = state.weight * primal - cross + dual / state.weight
@@ -185,7 +183,9 @@ class PrimalDual(AbstractSolver):
             return state
 
         dual = start.dual if start.dual is not None else first_dual(problem, start.predictions)
-        blocks = (dual.loss,) if dual.penalty is None else (dual.loss, dual.penalty)
+        blocks: tuple[Array, ...] = (dual.loss,)
+        if dual.penalty is not None:
+            blocks = (dual.loss, dual.penalty)
         point = refreshed(start.coef, blocks)
         zero, one = jnp.array(0), jnp.ones_like(start.gap)
         infeasible = jnp.array(False)
@@ -205,8 +205,43 @@ class PrimalDual(AbstractSolver):
 def _evaluated(problem: Problem, point: _Point) -> Iterate:
     if not needs_dual(problem):
         return iterate_at(problem, point.coef)
-    forces = point.duals[1] if len(point.duals) > 1 else None
-    return iterate_at(problem, point.coef, dual=Dual(point.duals[0], forces))
+    u, *forces = point.duals
+    return iterate_at(problem, point.coef, dual=Dual(u, forces[0] if forces else None))
+
+
+def _primal_step(problem: Problem, coef: Array, pull: Array, tau: Array) -> Array:
+    if isinstance(problem.penalty, Analysis):
+        return coef - tau * pull
+    return problem.penalty.prox(coef - tau * pull, tau)
+
+
+def _dual_step(prox: Callable, dual: Array, image: Array, sigma: Array) -> Array:
+    return prox(dual + sigma * image, sigma)
+
+
+def step_sizes(problem: Problem) -> tuple[Float[Array, ""], tuple[Float[Array, ""], ...]]:
+    """τ and a σ for every block of the dual with which ``saddle_step`` converges."""
+    zeros = jnp.zeros(problem.coef_shape, problem.X.dtype)
+    norms = tuple(_norm(*pair, zeros) for pair in _operators(problem))
+    weight = _first_weight(problem, norms[0])
+    return 1 / (weight * sum(norms)), tuple(weight / norm for norm in norms)
+
+
+def saddle_step(
+    problem: Problem,
+    coef: Float[Array, "p ..."],
+    dual: Dual,
+    sizes: tuple[Float[Array, ""], tuple[Float[Array, ""], ...]],
+) -> tuple[Float[Array, "p ..."], Dual]:
+    """One step of the method, which leaves solutions where they are; differentiable."""
+    tau, sigmas = sizes
+    operators = _operators(problem)
+    duals = (dual.loss,) if dual.penalty is None else (dual.loss, dual.penalty)
+    pulls = [transpose(u) for (_, transpose), u in zip(operators, duals, strict=True)]
+    new = _primal_step(problem, coef, sum(pulls[1:], pulls[0]), tau)
+    ahead = tuple(multiply(2 * new - coef) for multiply, _ in operators)
+    u, *forces = map(_dual_step, _conjugate_proxes(problem), duals, ahead, sigmas)
+    return new, Dual(u, forces[0] if forces else None)
 
 
 def _operators(problem: Problem) -> list[tuple[Callable, Callable]]:
