@@ -109,12 +109,7 @@ def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "
     """Upper bound on the suboptimality of ``coef``, relative to the objective at zero.
 
     Computed from a dual feasible point made by rescaling the residual; with an intercept the best
-    one for ``coef`` is meant.
-
-    Raises
-    ------
-    TypeError
-        For losses without a gradient and for ``Analysis``, whose dual points only solvers have.
+    one for ``coef`` is meant. ``TypeError`` for losses without a gradient and for ``Analysis``.
 
     Examples
     --------
@@ -151,7 +146,7 @@ def strength_max(problem: Problem) -> Float[Array, ""]:
     Raises
     ------
     TypeError
-        If the penalty has no strength, or for a loss or penalty as in ``duality_gap``.
+        If the penalty has no strength, or as in ``duality_gap``.
 
     Examples
     --------

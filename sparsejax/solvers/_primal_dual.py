@@ -12,7 +12,14 @@ from .._certificate import Iterate, iterate_at
 from .._dual import Dual, first_dual, needs_dual
 from .._infeasible import least_squares_ray, lies_outside_range
 from .._problem import Problem, matvec, rmatvec
-from ..losses import AbstractProximalLoss, Equality
+from ..losses import (
+    AbstractProximalLoss,
+    AbstractQuadraticLoss,
+    AbstractSmoothLoss,
+    Equality,
+    SquareRoot,
+)
+from ..losses._profiled import Profiled
 from ..penalties import Analysis
 from ._base import AbstractSolver
 
@@ -80,14 +87,17 @@ class PrimalDual(AbstractSolver):
     default_max_steps: ClassVar[int] = 400_000
 
     def check(self, problem: Problem) -> None:
-        name = type(problem.loss).__name__
-        if name == "Profiled":
-            name = type(problem.loss.loss).__name__
-        if not isinstance(problem.loss, AbstractProximalLoss):
+        loss = problem.loss
+        profiled = problem.fit_intercept or isinstance(loss, Profiled)
+        loss = loss.loss if isinstance(loss, Profiled) else loss
+        name, others = type(loss).__name__, "use FISTA() or ProxNewton()"
+        if not isinstance(loss, AbstractProximalLoss):
             raise TypeError(
-                f"PrimalDual does not support {name}: it has no proximal operator. Use FISTA() or "
-                "ProxNewton(), with a penalty that has one."
+                f"PrimalDual does not support {name}, which has no proximal operator: {others}."
             )
+        centred = isinstance(loss, AbstractQuadraticLoss | SquareRoot)
+        if profiled and isinstance(loss, AbstractSmoothLoss) and not centred:
+            raise TypeError(f"PrimalDual does not support {name} with an intercept: {others}.")
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
