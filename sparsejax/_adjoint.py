@@ -8,8 +8,10 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from ._certificate import Iterate, iterate_at
+from ._dual import needs_dual
 from ._fixed_point import fixed_point_tangent, proximal_step
 from ._problem import Problem
+from ._saddle_tangent import saddle_tangent
 from ._support_tangent import support_tangent
 from .penalties import AbstractNewtonPenalty
 from .solvers import AbstractSolver
@@ -43,7 +45,8 @@ class Implicit(AbstractAdjoint):
     this is the derivative from one side.
 
     For others, and for several targets, the fixed point w = prox(w − t∇f(w)) is differentiated:
-    one linear solve with the derivative of the proximal operator.
+    one linear solve with the derivative of the proximal operator. Where the loss has no gradient,
+    and for ``Analysis``, it is the fixed point (w, u) of a step of ``PrimalDual``.
 
     Notes
     -----
@@ -93,6 +96,12 @@ class Unrolled(AbstractAdjoint):
         tol: Float[Array, ""],
         max_steps: Int[Array, ""],
     ) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
+        if needs_dual(problem):
+            raise TypeError(
+                "Unrolled() needs a loss with a gradient and a penalty with a proximal operator: "
+                f"{type(problem.loss).__name__} and {type(problem.penalty).__name__} are "
+                "differentiated by Implicit()."
+            )
         constant = jax.lax.stop_gradient(problem)
         how = jax.lax.stop_gradient((start, tol, max_steps))
         iterate, stats = run_sequentially(constant, solver, *how)
@@ -119,7 +128,7 @@ def _implicit_solve(
 def _implicit_solve_jvp(primals: Any, tangents: Any) -> Any:
     problem, how = primals
     out = _implicit_solve(problem, how)
-    coef_dot = _coef_tangent(problem, out[0], tangents[0])
+    coef_dot = _coef_tangent(problem, out[0], out[1], tangents[0])
     constants = jax.tree.map(lambda _: None, out[1:])
     return out, (coef_dot, *constants)
 
@@ -147,8 +156,10 @@ def run_sequentially(
 
 
 def _coef_tangent(
-    problem: Problem, coef: Float[Array, "p ..."], problem_dot: Any
+    problem: Problem, coef: Float[Array, "p ..."], iterate: Iterate, problem_dot: Any
 ) -> Float[Array, "p ..."]:
+    if iterate.dual is not None:
+        return saddle_tangent(problem, coef, iterate.dual, problem_dot)
     if isinstance(problem.penalty, AbstractNewtonPenalty) and coef.ndim == 1:
         return support_tangent(problem, coef, problem_dot)
     return fixed_point_tangent(problem, coef, problem_dot, 1 / lipschitz_constant(problem))

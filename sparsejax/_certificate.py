@@ -5,29 +5,45 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._dual import Dual, feasible_dual, first_dual, needs_dual, residual_of
 from ._problem import Problem, matvec, rmatvec
 from .losses._profiled import Profiled
 from .penalties import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
+from .penalties._analysis import Analysis
 from .penalties._base import per_row
 
 
 class Iterate(eqx.Module):
     """A point of a problem without intercept, and what one pass over X says about it.
 
-    ``pull`` is −Xᵀ∇loss: the force of the data on each coefficient. ``gap`` is relative.
+    ``pull`` is −Xᵀ∇loss: the force of the data on each coefficient. ``gap`` is relative. ``dual``
+    stands in for the gradient where the loss has none; it is made feasible for the gap.
     """
 
     coef: Float[Array, "p ..."]
     predictions: Float[Array, "n ..."]
     pull: Float[Array, "p ..."]
     gap: Float[Array, ""]
+    dual: Dual | None = None
 
 
 def iterate_at(
-    problem: Problem, coef: Float[Array, "p ..."], known: Float[Array, "n ..."] | None = None
+    problem: Problem,
+    coef: Float[Array, "p ..."],
+    known: Float[Array, "n ..."] | None = None,
+    dual: Dual | None = None,
 ) -> Iterate:
-    """Evaluate ``coef``: one product with X, unless it is known, and one with its transpose."""
+    """Evaluate ``coef``: one product with X, unless it is known, and one with its transpose.
+
+    The dual is used where there is no gradient (``needs_dual``); without one, a first guess is.
+    """
     predictions = _predictions(problem, coef) if known is None else known
+    if needs_dual(problem):
+        dual = first_dual(problem, predictions) if dual is None else dual
+        dual = feasible_dual(problem, coef, dual)
+        pull = -rmatvec(problem.X, dual.loss)
+        gap = relative_gap(problem, coef, predictions, pull, dual)
+        return Iterate(coef, predictions, pull, gap, dual)
     pull = -rmatvec(problem.X, problem.loss.gradient(predictions, problem.y))
     return Iterate(coef, predictions, pull, relative_gap(problem, coef, predictions, pull))
 
@@ -43,6 +59,7 @@ def relative_gap(
     coef: Float[Array, "p ..."],
     predictions: Float[Array, "n ..."],
     pull: Float[Array, "p ..."],
+    dual: Dual | None = None,
 ) -> Float[Array, ""]:
     """Duality gap over the objective at zero, from the better of two rescaled dual points.
 
@@ -50,7 +67,13 @@ def relative_gap(
     u = s∇f(Xw) the gap splits into two Fenchel–Young terms, each a sum of nonnegative numbers, so
     it keeps its digits down to rounding. s = 1 is tried beside the largest s that is sure to be
     feasible, because a g* that is finite everywhere (elastic net, box) needs no rescaling.
+
+    A loss without a gradient takes u from ``dual``, feasible but for its size. The gap of an
+    ``Analysis`` penalty has another term, ‖Xᵀu + Dᵀζ‖ (rounding) times a radius: no point within
+    2‖w‖ + ‖y‖/max_j‖X_j‖ of w is better than w by more than the gap.
     """
+    if dual is not None:
+        return _gap_of_dual(problem, coef, predictions, pull, dual)
     gradient = problem.loss.gradient(predictions, problem.y)
     null_space = problem.penalty.null_space(problem.X.shape[1])
     if null_space is None:
@@ -64,6 +87,37 @@ def relative_gap(
 
     best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(problem.penalty.dual_scale(pull)))
     return jnp.maximum(best, 0.0) / objective_at_zero(problem)
+
+
+def _gap_of_dual(
+    problem: Problem,
+    coef: Float[Array, "p ..."],
+    predictions: Float[Array, "n ..."],
+    pull: Float[Array, "p ..."],
+    dual: Dual,
+) -> Float[Array, ""]:
+    loss, penalty = problem.loss, problem.penalty
+    if isinstance(penalty, Analysis):
+        assert dual.penalty is not None
+        forces, scale = dual.penalty, penalty.force_scale(dual.penalty)
+        left_over, regularity = residual_of(problem, coef, dual), penalty.force_gap
+    else:
+        if isinstance(penalty, AbstractGroupSeparablePenalty):
+            norms = jnp.sqrt(problem.X.square_norms(jnp.ones(problem.X.shape[0], pull.dtype)))
+            pull = penalty.without_rounding(pull, norms * jnp.linalg.norm(dual.loss))
+        forces, scale = pull, penalty.dual_scale(pull)
+        left_over, regularity = 0.0, penalty.fenchel_gap
+
+    def gap(scale: Float[Array, ""]) -> Float[Array, ""]:
+        data = loss.fenchel_gap(predictions, scale * dual.loss, problem.y)
+        return data + regularity(coef, scale * forces)
+
+    best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(scale)) + left_over
+    unit = objective_at_zero(problem)
+    # Zero is no solution where targets must be met: then the objective itself is the unit.
+    own = jnp.abs(loss.value(predictions, problem.y) + penalty.value(coef))
+    own = jnp.where((own > 0) & jnp.isfinite(own), own, 1.0)
+    return jnp.maximum(best, 0.0) / jnp.where(jnp.isfinite(unit), unit, own)
 
 
 def _orthogonal_to(
@@ -131,9 +185,16 @@ def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
 
     Where there is no strength, or it is zero, the unit is the largest pull on the zero vector.
     """
-    distance = jnp.max(problem.penalty.subdiff_distance(iterate.coef, -iterate.pull))
+    if isinstance(problem.penalty, Analysis):
+        assert iterate.dual is not None
+        assert iterate.dual.penalty is not None
+        distance = problem.penalty.force_distance(iterate.coef, iterate.dual.penalty)
+    else:
+        distance = jnp.max(problem.penalty.subdiff_distance(iterate.coef, -iterate.pull))
 
     def pull_at_zero() -> Float[Array, ""]:
+        if iterate.dual is not None:
+            return jnp.max(jnp.abs(iterate.pull))
         gradient = problem.loss.gradient(problem.predict_zero(), problem.y)
         return jnp.max(jnp.abs(rmatvec(problem.X, gradient)))
 

@@ -132,7 +132,9 @@ def _path(
         penalty = centred.penalty.with_strength(strength)
         current = eqx.tree_at(lambda p: p.penalty, centred, penalty)
         # The predictions and the pull of the previous solution still hold; its gap does not.
-        gap = relative_gap(current, previous.coef, previous.predictions, previous.pull)
+        gap = relative_gap(
+            current, previous.coef, previous.predictions, previous.pull, previous.dual
+        )
         start = eqx.tree_at(lambda i: i.gap, previous, gap)
         iterate, stats = solver.run(current, start, tol, max_steps)
         result = result_of(current, iterate, tol, stats, max_steps)

@@ -11,8 +11,16 @@ from ._arrays import as_inexact, cast_floats
 from ._checks import check_finite
 from ._modules import replace
 from .designs import AbstractDesign, Standardised, as_design
-from .losses import AbstractLoss, AbstractQuadraticLoss, Squared
+from .losses import (
+    AbstractLoss,
+    AbstractQuadraticLoss,
+    AbstractSmoothLoss,
+    Equality,
+    Squared,
+    SquareRoot,
+)
 from .losses._profiled import Profiled
+from .losses._profiled_kinks import ProfiledKinks
 from .penalties import AbstractPenalty
 
 
@@ -146,7 +154,7 @@ def _as_offset(offset: Any, problem: Problem) -> Float[Array, "n ..."]:
 
 
 class Centring(eqx.Module):
-    """How the intercept of a quadratic loss was projected out, and how to put it back."""
+    """How the intercept of a loss of y − z was projected out, and how to put it back."""
 
     feature_mean: Float[Array, " p"]
     target_mean: Float[Array, "..."]
@@ -169,19 +177,21 @@ class Profiling(eqx.Module):
 def project_intercept(problem: Problem) -> tuple[Problem, Centring | Profiling | None]:
     """An equivalent problem without an intercept.
 
-    For a quadratic loss the best intercept is ȳ − x̄ᵀw (weighted means), so centring X and y
-    removes it exactly; for others the loss is minimised over it at every w. Either way, the
-    gradient of the loss at any w is orthogonal to the intercept: the dual point that the
-    certificate is built from is feasible without further ado. An offset joins the targets of a
-    quadratic loss.
+    For a quadratic loss, its square root and interpolation the best intercept is ȳ − x̄ᵀw (weighted
+    means), so centring X and y removes it exactly; for others the loss is minimised over it at
+    every w. Either way, the gradient of the loss at any w is orthogonal to the intercept: the dual
+    point that the certificate is built from is feasible without further ado. An offset joins the
+    targets where X and y are centred.
     """
-    quadratic = isinstance(problem.loss, AbstractQuadraticLoss)
-    if quadratic and problem.offset is not None:
+    centred = isinstance(problem.loss, AbstractQuadraticLoss | SquareRoot | Equality)
+    if centred and problem.offset is not None:
         problem = replace(problem, y=problem.y - problem.offset, offset=None)
     if not problem.fit_intercept:
         return problem, None
-    if not quadratic:
-        loss = Profiled(loss=problem.loss)  # pyright: ignore[reportCallIssue]
+    if not centred:
+        smooth = isinstance(problem.loss, AbstractSmoothLoss)
+        profile: Any = Profiled if smooth else ProfiledKinks
+        loss = profile(loss=problem.loss)
         profiled = replace(problem, loss=loss, fit_intercept=False)
         return profiled, Profiling(profiled)
     weights = problem.loss.row_weights(problem.y)

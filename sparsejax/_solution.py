@@ -21,6 +21,10 @@ class RESULTS(eqx.Enumeration):
         "The solver stopped improving before the duality gap fell below `tol`: the precision of "
         "the dtype is used up. Raise `tol`, or use float64."
     )
+    infeasible = (
+        "No coefficients of any reasonable size fit the targets exactly: `y` lies outside the "
+        "range of `X`. Use another loss than Equality, such as Squared or SquareRoot."
+    )
     nonfinite = "The solve met NaN or infinity: check `X`, `y`, the weights and the strength."
     invalid = (
         "A strength, weight, ratio or bound is out of range (negative or NaN); it was traced, so "

@@ -12,6 +12,7 @@ from ._adjoint import AbstractAdjoint, Implicit
 from ._arrays import as_inexact, cast_floats
 from ._certificate import Iterate, iterate_at, kkt_of
 from ._checks import check_finite, is_concrete
+from ._dual import check_judged_by_coef
 from ._modules import replace
 from ._problem import Problem, matvec, project_intercept, rmatvec
 from ._solution import RESULTS, Solution, Stats, require_success
@@ -108,7 +109,7 @@ def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "
     """Upper bound on the suboptimality of ``coef``, relative to the objective at zero.
 
     Computed from a dual feasible point made by rescaling the residual; with an intercept the best
-    one for ``coef`` is meant.
+    one for ``coef`` is meant. ``TypeError`` for losses without a gradient and for ``Analysis``.
 
     Examples
     --------
@@ -118,6 +119,7 @@ def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "
     0.0
     """
     problem = checked_problem(problem)
+    check_judged_by_coef(problem, "duality_gap")
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[0]
 
 
@@ -132,6 +134,7 @@ def kkt_violation(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array,
     1.0
     """
     problem = checked_problem(problem)
+    check_judged_by_coef(problem, "kkt_violation")
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[1]
 
 
@@ -143,7 +146,7 @@ def strength_max(problem: Problem) -> Float[Array, ""]:
     Raises
     ------
     TypeError
-        If the penalty has no strength.
+        If the penalty has no strength, or as in ``duality_gap``.
 
     Examples
     --------
@@ -155,6 +158,7 @@ def strength_max(problem: Problem) -> Float[Array, ""]:
     problem = checked_problem(problem)
     if not isinstance(problem.penalty, AbstractStrengthPenalty):
         raise TypeError(f"{type(problem.penalty).__name__} has no strength.")
+    check_judged_by_coef(problem, "strength_max")
     return _strength_max(problem)
 
 
@@ -265,6 +269,8 @@ def result_of(
     out_of_steps = stats["num_steps"] >= max_steps
     result = RESULTS.where(out_of_steps, RESULTS.max_steps_reached, RESULTS.stagnated)
     result = RESULTS.where(iterate.gap <= tol, RESULTS.successful, result)
+    if "infeasible" in stats:
+        result = RESULTS.where(stats["infeasible"], RESULTS.infeasible, result)
     finite = jnp.isfinite(iterate.gap) & jnp.all(jnp.isfinite(iterate.coef))
     broken = ~finite & jnp.any(~jnp.isfinite(iterate.pull))
     result = RESULTS.where(broken, RESULTS.nonfinite, result)

@@ -140,6 +140,18 @@ class AbstractProximalLoss(AbstractLoss):
     ) -> Float[Array, "n ..."]:
         """argmin over z of ‖z − v‖²/2 + step·f(z), for a scalar step ≥ 0."""
 
+    def nearest_dual(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        """u without what rounding put outside the domain of f*: samples of weight zero pull not."""
+        return jnp.where(self._row_factors(y) > 0, u, 0.0)
+
+    def dual_room(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        """How freely each entry of u may be corrected: zero at the ends of the domain of f*."""
+        return jnp.broadcast_to(self._row_factors(y) ** 2, u.shape)
+
 
 class AbstractSeparableLoss(AbstractLoss):
     """f(z) = Σ_i h_i φ(z_i, y_i), smooth or not."""

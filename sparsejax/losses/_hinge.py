@@ -55,3 +55,10 @@ class Hinge(AbstractTwoClassLoss, AbstractPointwiseProximalLoss):
         self, v: Float[Array, "..."], step: Any, y: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return v + y * jnp.clip(1 - y * v, 0.0, step)
+
+    def nearest_dual(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
+        return -y * jnp.clip(-y * u, 0.0, self._row_factors(y))
+
+    def dual_room(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
+        factors = self._row_factors(y)
+        return factors * jnp.maximum(jnp.minimum(-y * u, factors + y * u), 0.0)

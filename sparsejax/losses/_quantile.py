@@ -66,3 +66,12 @@ class Quantile(AbstractPointwiseProximalLoss):
         self, v: Float[Array, "..."], step: Any, y: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return v - jnp.clip(v - y, -step * self.level, step * (1 - self.level))
+
+    def nearest_dual(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
+        factors = self._row_factors(y)
+        return jnp.clip(u, -factors * self.level, factors * (1 - self.level))
+
+    def dual_room(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
+        factors = self._row_factors(y)
+        low, high = u + factors * self.level, factors * (1 - self.level) - u
+        return factors * jnp.maximum(jnp.minimum(low, high), 0.0)

@@ -73,6 +73,12 @@ class SquareRoot(AbstractProximalLoss):
         shrunk = (v - y) * t / jnp.where(t > 0, t + step * factors, 1.0)
         return jnp.where((factors > 0) & (step > 0), y + shrunk, v)
 
+    def nearest_dual(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        v = self._scaled(self._per_sample(u, y)[0], y)
+        return jnp.where(self._row_factors(y) > 0, u, 0.0) / jnp.maximum(1.0, _norm(v))
+
     def _value_after_prox(
         self, r: Float[Array, "n ..."], steps: Float[Array, "n ..."], y: Float[Array, "n ..."]
     ) -> Float[Array, ""]:

@@ -1,5 +1,6 @@
 """Penalties: one class a family, every solver and certificate picks it up."""
 
+from ._analysis import Analysis as Analysis
 from ._base import (
     AbstractGroupSeparablePenalty as AbstractGroupSeparablePenalty,
     AbstractNewtonPenalty as AbstractNewtonPenalty,
@@ -15,6 +16,11 @@ from ._group_l2 import GroupL2 as GroupL2
 from ._group_linf import GroupLinf as GroupLinf, Linf as Linf
 from ._l1 import L1 as L1
 from ._nuclear import Nuclear as Nuclear
+from ._operators import (
+    difference_operator as difference_operator,
+    incidence_operator as incidence_operator,
+    trend_operator as trend_operator,
+)
 from ._row_l2 import RowL2 as RowL2
 from ._simplex import Simplex as Simplex
 from ._slope import SLOPE as SLOPE

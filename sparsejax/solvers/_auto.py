@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
+from .._dual import needs_dual
 from .._problem import Problem
 from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss
 from ..losses._profiled import Profiled
 from ._base import AbstractSolver
 from ._fista import FISTA
+from ._primal_dual import PrimalDual
 from ._prox_newton import ProxNewton, quadratic_solver
 from ._working_set import WorkingSet
 
@@ -18,12 +20,15 @@ class Auto(AbstractSolver):
     """Picks a solver for the problem; ``Solution.stats["solver"]`` names it.
 
     For least squares, working sets where the penalty allows; for other smooth losses that are
-    sums over samples, proximal Newton over the same; FISTA for the rest.
+    sums over samples, proximal Newton over the same; FISTA for other smooth ones; PrimalDual for
+    losses without a gradient and for ``Analysis`` penalties.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
 
     def choose(self, problem: Problem) -> AbstractSolver:
+        if needs_dual(problem):
+            return PrimalDual()
         if isinstance(problem.loss, AbstractQuadraticLoss):
             return quadratic_solver(problem)
         loss = problem.loss.loss if isinstance(problem.loss, Profiled) else problem.loss

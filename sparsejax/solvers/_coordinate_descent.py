@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at
+from .._dual import generic_solver
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractSeparablePenalty
@@ -41,10 +42,14 @@ class CoordinateDescent(AbstractSolver):
     def check(self, problem: Problem) -> None:
         if not isinstance(problem.loss, AbstractQuadraticLoss):
             name = type(problem.loss).__name__
-            raise TypeError(f"CoordinateDescent does not support {name}: use FISTA.")
+            raise TypeError(
+                f"CoordinateDescent does not support {name}: use {generic_solver(problem)}."
+            )
         if not isinstance(problem.penalty, AbstractSeparablePenalty):
             name = type(problem.penalty).__name__
-            raise TypeError(f"CoordinateDescent does not support {name}: use FISTA.")
+            raise TypeError(
+                f"CoordinateDescent does not support {name}: use {generic_solver(problem)}."
+            )
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]

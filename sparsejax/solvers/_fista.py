@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, iterate_at
 from .._problem import Problem, matvec, rmatvec
 from ..losses import AbstractSmoothLoss
+from ..penalties import Analysis
 from ._base import AbstractSolver
 
 
@@ -44,7 +45,12 @@ class FISTA(AbstractSolver):
     def check(self, problem: Problem) -> None:
         loss = problem.loss
         if not isinstance(loss, AbstractSmoothLoss):
-            raise TypeError(f"FISTA does not support {type(loss).__name__}: it has no gradient.")
+            raise TypeError(
+                f"FISTA does not support {type(loss).__name__}: it has no gradient: "
+                "use PrimalDual()."
+            )
+        if isinstance(problem.penalty, Analysis):
+            raise TypeError("FISTA does not support Analysis: use PrimalDual().")
         if not loss.has_bounded_curvature:
             raise TypeError(
                 f"FISTA does not support {type(loss).__name__}, whose curvature has no bound: "

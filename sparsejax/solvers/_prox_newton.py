@@ -70,7 +70,9 @@ class ProxNewton(AbstractSolver):
     def check(self, problem: Problem) -> None:
         name = type(problem.loss).__name__
         if not isinstance(problem.loss, AbstractSmoothLoss):
-            raise TypeError(f"ProxNewton does not support {name}: it has no gradient.")
+            raise TypeError(
+                f"ProxNewton does not support {name}: it has no gradient. Use PrimalDual()."
+            )
         if problem.loss.outputs(problem.y):
             raise TypeError(
                 f"ProxNewton does not support {name} with several outputs: use FISTA()."

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, data_norm, iterate_at, objective_at_zero
+from .._dual import generic_solver
 from .._modules import replace
 from .._problem import Problem, matvec
 from ..losses import AbstractQuadraticLoss
@@ -53,11 +54,10 @@ class WorkingSet(AbstractSolver):
     def check(self, problem: Problem) -> None:
         if not isinstance(problem.loss, AbstractQuadraticLoss):
             name = type(problem.loss).__name__
-            raise TypeError(f"WorkingSet does not support {name}: use FISTA.")
+            raise TypeError(f"WorkingSet does not support {name}: use {generic_solver(problem)}.")
         if not isinstance(problem.penalty, AbstractGroupSeparablePenalty):
-            raise TypeError(
-                f"WorkingSet does not support {type(problem.penalty).__name__}: use FISTA."
-            )
+            name, other = type(problem.penalty).__name__, generic_solver(problem)
+            raise TypeError(f"WorkingSet does not support {name}: use {other}.")
         self.inner.check(problem)
 
     def run(

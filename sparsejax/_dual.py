@@ -1,0 +1,185 @@
+"""Dual points of losses and penalties that have no gradient to make them from."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._problem import Problem, rmatvec
+from .losses import AbstractSmoothLoss
+from .losses._profiled_kinks import ProfiledKinks
+from .penalties import AbstractGroupSeparablePenalty
+from .penalties._analysis import Analysis
+
+_REFINEMENTS = 3
+_MAX_CG_STEPS = 1000
+
+
+class Dual(eqx.Module):
+    """A point of the dual problem max −f*(u) − g*(−Xᵀu): what a primal–dual solver ends with.
+
+    Attributes
+    ----------
+    loss
+        u, of the shape of the predictions.
+    penalty
+        The forces ζ of an ``Analysis`` penalty, g*(Dᵀζ) = 0 where |ζ| ≤ strength; else None.
+    """
+
+    loss: Float[Array, "n ..."]
+    penalty: Float[Array, " m"] | None
+
+
+def needs_dual(problem: Problem) -> bool:
+    """Whether a certificate takes more than the coefficients."""
+    smooth = isinstance(problem.loss, AbstractSmoothLoss)
+    return not smooth or isinstance(problem.penalty, Analysis)
+
+
+def generic_solver(problem: Problem) -> str:
+    """The name of the solver that takes the most, among those that take the problem's kind."""
+    return "PrimalDual" if needs_dual(problem) else "FISTA"
+
+
+def has_gradient(problem: Problem) -> bool:
+    """Whether the loss has a gradient, at least wherever it does not vanish."""
+    return hasattr(problem.loss, "gradient")
+
+
+def check_judged_by_coef(problem: Problem, name: str) -> None:
+    """``TypeError`` where a certificate takes more than the coefficients."""
+    for part in (problem.loss, problem.penalty):
+        unknown = part is problem.loss and not has_gradient(problem)
+        if unknown or isinstance(part, Analysis):
+            raise TypeError(
+                f"{name} does not support {type(part).__name__}: coefficients alone give no dual "
+                "point. Take `gap` and `kkt` of the solution, which have the solver's."
+            )
+
+
+def first_dual(problem: Problem, predictions: Float[Array, "n ..."]) -> Dual:
+    """The gradient of the loss where it has one, else zero, which is always feasible."""
+    if has_gradient(problem):
+        u = problem.loss.gradient(predictions, problem.y)
+    else:
+        u = jnp.zeros_like(predictions)
+    penalty = problem.penalty
+    if not isinstance(penalty, Analysis):
+        return Dual(u, None)
+    return Dual(u, jnp.zeros(penalty.operator.shape[0], u.dtype))
+
+
+def feasible_dual(problem: Problem, coef: Float[Array, "p ..."], dual: Dual) -> Dual:
+    """The dual point, moved as little as its domain demands onto the constraints without slack.
+
+    These are the optimality of the intercept (Σu = 0), of unpenalised directions (Nᵀ Xᵀu = 0) and,
+    for an ``Analysis`` penalty, Xᵀu + Dᵀζ = 0. The correction is −W Aᵀ(A W Aᵀ)⁻¹ A(u, ζ), by
+    conjugate gradients; W keeps entries at the ends of their range where they are.
+    """
+    loss, penalty, y = problem.loss, problem.penalty, problem.y
+    u = loss.nearest_dual(dual.loss, y) if hasattr(loss, "nearest_dual") else dual.loss
+    dual = Dual(u, dual.penalty)
+    if coef.ndim > 1:
+        return dual
+    null_space = penalty.null_space(problem.X.shape[1])
+    hidden = isinstance(loss, ProfiledKinks)
+
+    def constraints(residual: Array, u: Array) -> Array:
+        return jnp.append(residual, jnp.sum(u)) if hidden else residual
+
+    def constants(x: Array) -> tuple[Array, Any]:
+        return (x[:-1], x[-1]) if hidden else (x, 0.0)
+
+    if isinstance(penalty, Analysis):
+        assert dual.penalty is not None
+        dual = Dual(dual.loss, penalty.nearest_force(dual.penalty))
+
+        def apply(dual: Dual) -> Array:
+            assert dual.penalty is not None
+            pull = problem.X.rmatvec(dual.loss) + penalty.operator.rmatvec(dual.penalty)
+            return constraints(pull, dual.loss)
+
+        def transpose(x: Array) -> Dual:
+            w, b = constants(x)
+            return Dual(problem.X.matvec(w) + b, penalty.operator.matvec(w))
+
+        return _corrected(problem, dual, apply, transpose)
+    if null_space is not None:
+
+        def transpose_null(x: Array) -> Dual:
+            w, b = constants(x)
+            return Dual(problem.X.matvec(null_space @ w) + b, None)
+
+        def apply_null(dual: Dual) -> Array:
+            return constraints(null_space.T @ problem.X.rmatvec(dual.loss), dual.loss)
+
+        return _corrected(problem, dual, apply_null, transpose_null)
+    if isinstance(penalty, AbstractGroupSeparablePenalty):
+        pull = -problem.X.rmatvec(dual.loss)
+        free = jnp.broadcast_to(penalty.is_free(), coef.shape)
+        # Constraints on one side only (nonnegative coefficients) bind where they are violated.
+        binding = free & ((penalty.saturation(coef, pull) > 1) | (coef != 0))
+
+        def apply_free(dual: Dual) -> Array:
+            pulls = jnp.where(binding, problem.X.rmatvec(dual.loss), 0.0)
+            return constraints(pulls, dual.loss)
+
+        def transpose_free(x: Array) -> Dual:
+            w, b = constants(x)
+            return Dual(problem.X.matvec(jnp.where(binding, w, 0.0)) + b, None)
+
+        needed = jnp.any(binding) | hidden
+        correct = lambda: _corrected(problem, dual, apply_free, transpose_free)  # noqa: E731
+        return jax.lax.cond(needed, correct, lambda: dual)
+    if hidden:
+
+        def transpose_constants(x: Array) -> Dual:
+            return Dual(jnp.broadcast_to(x, dual.loss.shape), None)
+
+        return _corrected(problem, dual, lambda d: jnp.sum(d.loss)[None], transpose_constants)
+    return dual
+
+
+def _corrected(
+    problem: Problem,
+    dual: Dual,
+    apply: Callable[[Dual], Array],
+    transpose: Callable[[Array], Dual],
+) -> Dual:
+    """The dual, less what ``apply`` finds in it, where its entries may move."""
+    loss, penalty = problem.loss, problem.penalty
+    if hasattr(loss, "dual_room"):
+        room = loss.dual_room(dual.loss, problem.y)
+    else:
+        room = jnp.broadcast_to(loss._row_factors(problem.y) ** 2, dual.loss.shape)
+    forces = None if dual.penalty is None else penalty.force_room(dual.penalty)
+    weights = Dual(room, forces)
+
+    def move(x: Array) -> Dual:
+        return jax.tree.map(jnp.multiply, weights, transpose(x))
+
+    def normal(x: Array) -> Array:
+        return apply(move(x))
+
+    def refine(_: Any, dual: Dual) -> Dual:
+        residual = apply(dual)
+        steps = min(2 * residual.size + 10, _MAX_CG_STEPS)
+        tol = float(jnp.finfo(residual.dtype).eps)
+        x, _ = jax.scipy.sparse.linalg.cg(normal, residual, tol=tol, maxiter=steps)
+        x = jnp.where(jnp.all(jnp.isfinite(x)), x, 0.0)
+        return jax.tree.map(jnp.subtract, dual, move(x))
+
+    return jax.lax.fori_loop(0, _REFINEMENTS, refine, dual)
+
+
+def residual_of(problem: Problem, coef: Float[Array, " p"], dual: Dual) -> Float[Array, ""]:
+    """‖Xᵀu + Dᵀζ‖ times the radius within which an ``Analysis`` certificate holds."""
+    assert dual.penalty is not None
+    left = rmatvec(problem.X, dual.loss) + problem.penalty.operator.rmatvec(dual.penalty)
+    ones = jnp.ones(problem.X.shape[0], coef.dtype)
+    column = jnp.sqrt(jnp.max(problem.X.square_norms(ones)))
+    natural = jnp.linalg.norm(problem.y) / jnp.where(column > 0, column, 1.0)
+    return jnp.linalg.norm(left) * (2 * jnp.linalg.norm(coef) + natural)
