@@ -96,7 +96,9 @@ def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Ar
 
     def clean() -> Float[Array, "p ..."]:
         curvature = problem.loss.curvature(problem.predict_zero(), problem.y)
-        norms = jnp.sqrt(problem.X.square_norms(curvature))
+        norm = problem.X.square_norms
+        norm = norm if curvature.ndim == 1 else jax.vmap(norm, in_axes=1, out_axes=1)
+        norms = jnp.sqrt(norm(curvature))
         return penalty.without_rounding(pull, norms * data_norm(problem))
 
     suspicious = jnp.any(penalty.is_free() & (pull != 0))
