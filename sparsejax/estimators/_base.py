@@ -151,6 +151,10 @@ class SparseLinearModel(BaseEstimator, abc.ABC):
                 raise ValueError("`sample_weight` must have at least one positive entry.")
         return Data(X, y, weights, response.encode(self, y, weights))
 
+    def _outputs(self, data: Data) -> tuple[int, ...]:
+        """() for problems of one prediction a sample, or (tasks,)."""
+        return self._loss().outputs(data.targets[0])  # pyright: ignore[reportArgumentType]
+
     def _tol_unit(self) -> float:
         # scikit-learn allows a duality gap of tol·‖y‖²/n, which is twice the objective at zero.
         return 2.0 if isinstance(self._loss(), AbstractQuadraticLoss) else 1.0
@@ -168,7 +172,7 @@ class SparseLinearModel(BaseEstimator, abc.ABC):
     ) -> None:
         """Solve for every target and set the attributes that describe the solutions."""
         if init is None:
-            init = np.zeros((len(data.targets), table.num_features, *data.targets.shape[2:]))
+            init = np.zeros((len(data.targets), table.num_features, *self._outputs(data)))
         loss, stopping = self._loss().reweighted(table.weights), self._stopping(data.X.dtype)
         penalty = pad_penalty(penalty, table.num_features, table.design.shape[1])
         fits = [
@@ -272,11 +276,11 @@ class FixedStrengthModel(SparseLinearModel):
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
         start = np.atleast_2d(self.coef_)
-        outputs = data.targets.shape[2] if data.targets.ndim == 3 else len(data.targets)
-        expected = (outputs, data.X.shape[1])
+        outputs = self._outputs(data)
+        expected = (*(outputs or (len(data.targets),)), data.X.shape[1])
         if start.shape != expected:
             raise ValueError(
                 f"`warm_start=True` needs data of the same shape: `coef_` is for (targets, "
                 f"features) = {start.shape}, the data is {expected}."
             )
-        return start.T[None] if data.targets.ndim == 3 else start
+        return start.T[None] if outputs else start

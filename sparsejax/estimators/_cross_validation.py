@@ -1,5 +1,6 @@
 """Models that choose their strength on held-out folds."""
 
+import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -143,8 +144,7 @@ class CrossValidatedModel(SparseLinearModel):
         """Held-out losses as they are, or as mean squared errors over samples and targets."""
         errors = np.squeeze(errors)
         if isinstance(self._loss(), AbstractQuadraticLoss):
-            tasks = data.targets.shape[2] if data.targets.ndim == 3 else 1
-            self.mse_path_ = 2 * errors / tasks
+            self.mse_path_ = 2 * errors / math.prod(self._outputs(data))
         else:
             self.loss_path_ = errors
 

@@ -44,7 +44,7 @@ class GeneralizedLinearEstimator(LinearClassifierMethods, FixedStrengthModel):
     loss : sparsejax.losses.AbstractLoss, default=None
         None stands for ``losses.Squared()``. Sample weights are given to ``fit`` instead.
     penalty : sparsejax.penalties.AbstractPenalty, default=None
-        None stands for ``penalties.L1(1.0)``. ``RowL2`` and ``Nuclear`` are for several targets
+        None stands for ``penalties.L1(0.1)``. ``RowL2`` and ``Nuclear`` are for several targets
         (n_samples, n_targets) together; with others each target is a problem of its own.
     solver : sparsejax.solvers.AbstractSolver, default=None
         None stands for ``solvers.Auto()``.
@@ -81,9 +81,11 @@ class GeneralizedLinearEstimator(LinearClassifierMethods, FixedStrengthModel):
     >>> import sparsejax as sj
     >>> from sparsejax.estimators import GeneralizedLinearEstimator
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 0.9, 2.1, 40.0]
-    >>> model = GeneralizedLinearEstimator(sj.losses.Huber(0.5), sj.penalties.L1(0.01)).fit(X, y)
-    >>> model.coef_.round(1).tolist()
-    [1.0]
+    >>> model = GeneralizedLinearEstimator(
+    ...     sj.losses.Huber(0.5), sj.penalties.L1(0.01), sj.solvers.FISTA()
+    ... )
+    >>> model.fit(X, y).coef_.round(2).tolist()
+    [1.72]
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -152,6 +154,6 @@ class GeneralizedLinearEstimator(LinearClassifierMethods, FixedStrengthModel):
         self, alpha: None, l1_ratio: None, num_features: int, dtype: Any
     ) -> AbstractPenalty:
         del alpha, l1_ratio
-        penalty = L1(np.ones((), dtype)) if self.penalty is None else self.penalty
+        penalty = L1(np.asarray(0.1, dtype)) if self.penalty is None else self.penalty
         penalty.check(num_features)
         return cast_floats(penalty, dtype)

@@ -61,10 +61,9 @@ class GroupLasso(RegressorMixin, _GroupPenalty, FixedStrengthModel):
     --------
     >>> import numpy as np
     >>> from sparsejax.estimators import GroupLasso
-    >>> X, y = np.eye(4), np.array([3.0, 4.0, 0.3, 0.4])
-    >>> model = GroupLasso(0.3, groups=[0, 0, 1, 1], weights=[1, 1], fit_intercept=False)
-    >>> model.fit(X, y).coef_.round(4).tolist()
-    [2.28, 3.04, 0.0, 0.0]
+    >>> X, y = np.vstack([np.eye(4), -np.eye(4)]), np.array([3.0, 4, 0.3, 0.4, -3, -4, -0.3, -0.4])
+    >>> GroupLasso(0.5, groups=["a", "a", "b", "b"]).fit(X, y).coef_.round(2).tolist()
+    [1.3, 1.74, 0.0, 0.0]
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -114,9 +113,9 @@ class GroupLassoCV(RegressorMixin, _GroupPenalty, CrossValidatedModel):
     >>> from sklearn.datasets import make_regression
     >>> from sparsejax.estimators import GroupLassoCV
     >>> X, y = make_regression(n_features=6, n_informative=3, noise=4.0, random_state=0)
-    >>> model = GroupLassoCV(groups=list("aabbcc"), alphas=20, cv=3).fit(X, y)
+    >>> model = GroupLassoCV(groups=list("aabbcc"), alphas=10, cv=3).fit(X, y)
     >>> model.mse_path_.shape
-    (20, 3)
+    (10, 3)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

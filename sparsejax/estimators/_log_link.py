@@ -65,7 +65,7 @@ class PoissonLasso(_LogLinkModel):
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1, 2, 4, 9]
     >>> model = PoissonLasso(alpha=0.01).fit(X, y)
     >>> model.predict([[1.5]]).round(2).tolist()
-    [2.95]
+    [2.9]
     """
 
     def _response(self) -> Means:

@@ -44,5 +44,5 @@ def _pad_groups(penalty: GroupL2 | SparseGroup, extra: int, padded: int) -> Abst
         groups=jnp.append(penalty.groups, jnp.asarray(new)),
         weights=weights,
         num_groups=padded,  # labels that nothing has cost nothing
-        largest=min(1 << (penalty.largest - 1).bit_length(), padded),
+        largest=padded if extra else penalty.largest,  # a bound will do
     )

@@ -159,11 +159,11 @@ class Classes(AbstractResponse):
                 f"{type_of_target(y)}."
             )
         if classes.size < 2:
-            raise ValueError(f"`y` holds one class only, {classes[0]!r}; it must have two or more.")
+            raise ValueError(f"`y` holds one class only, {classes[0]}; it must have two or more.")
         one_hot = np.eye(classes.size, dtype=weights.dtype)[index]
         for label, weight in zip(classes, weights @ one_hot, strict=True):
             if weight == 0:
-                raise ValueError(f"`sample_weight` is zero for every sample of class {label!r}.")
+                raise ValueError(f"`sample_weight` is zero for every sample of class {label}.")
         model.classes_ = classes
         return (2 * one_hot[:, 1] - 1)[None] if self.two and classes.size == 2 else one_hot[None]
 

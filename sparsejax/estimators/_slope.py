@@ -19,7 +19,7 @@ class SLOPE(RegressorMixin, FixedStrengthModel):
 
     Parameters
     ----------
-    alphas : float or array-like of shape (n_features,), default=1.0
+    alphas : float or array-like of shape (n_features,), default=0.1
         Nonnegative strengths that do not increase; one number is the Lasso.
     fit_intercept, warm_start
         As in :class:`Lasso`.
@@ -48,7 +48,7 @@ class SLOPE(RegressorMixin, FixedStrengthModel):
 
     def __init__(
         self,
-        alphas: Any = 1.0,
+        alphas: Any = 0.1,
         *,
         fit_intercept: bool = True,
         tol: float = 1e-10,
