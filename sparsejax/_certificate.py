@@ -165,10 +165,9 @@ def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Ar
 
     def clean() -> Float[Array, "p ..."]:
         curvature = problem.loss.curvature(problem.predict_zero(), problem.y)
-        square_norms = problem.X.square_norms
-        if curvature.ndim == 2:  # several targets
-            square_norms = jax.vmap(square_norms, in_axes=1, out_axes=1)
-        norms = jnp.sqrt(square_norms(curvature))
+        norm = problem.X.square_norms
+        norm = norm if curvature.ndim == 1 else jax.vmap(norm, in_axes=1, out_axes=1)
+        norms = jnp.sqrt(norm(curvature))
         return penalty.without_rounding(pull, norms * data_norm(problem))
 
     suspicious = jnp.any(per_row(penalty.is_free(), pull) & (pull != 0))

@@ -1,5 +1,6 @@
 """Models that choose their strength on held-out folds."""
 
+import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -12,8 +13,12 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval
 
+from ..losses import AbstractQuadraticLoss
+from ..penalties import AbstractPenalty, ElasticNet
 from ._base import Data, SparseLinearModel
-from ._programs import HeldOut, held_out_errors, largest_strength
+from ._padding import pad_penalty
+from ._programs import HeldOut, held_out_losses, largest_strength
+from ._responses import AbstractResponse, Classes, Numbers
 from ._table import Table
 
 
@@ -24,8 +29,10 @@ class Folds(NamedTuple):
     test: Float[np.ndarray, "folds n"]
 
 
-def make_folds(cv: Any, data: Data) -> Folds:
+def make_folds(cv: Any, data: Data, stratified: bool = False) -> Folds:
     """Weights for the splits of any scikit-learn splitter; repeated indices count as often.
+
+    A number of folds stands for consecutive ones, stratified if so asked.
 
     Raises
     ------
@@ -37,7 +44,7 @@ def make_folds(cv: Any, data: Data) -> Folds:
     def weigh(indices: Any) -> Float[np.ndarray, " n"]:
         return data.weights * np.bincount(np.arange(n)[indices], minlength=n)
 
-    splitter: Any = check_cv(cv)
+    splitter: Any = check_cv(cv, data.y, classifier=stratified)
     splits = list(splitter.split(data.X, data.y))
     if not splits:
         raise ValueError("`cv` yields no splits.")
@@ -64,11 +71,16 @@ class CrossValidatedModel(SparseLinearModel):
     }
 
     eps: float
+    l1_ratio: Any = None  # where the penalty has none
     alphas: Any
     cv: Any
     alpha_: float
     alphas_: Float[np.ndarray, "..."]
-    mse_path_: Float[np.ndarray, "..."]
+    mse_path_: Float[np.ndarray, "..."]  # for squared errors
+    loss_path_: Float[np.ndarray, "..."]  # for any other loss
+
+    def _response(self) -> AbstractResponse:
+        return Numbers(several=False)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Choose the strength on held-out folds, then fit all samples with it.
@@ -100,13 +112,18 @@ class CrossValidatedModel(SparseLinearModel):
         """
         data = self._validated(X, y, sample_weight)
         ratios = self._l1_ratios()
-        folds = make_folds(self.cv, data)
+        response = self._response()
+        folds = make_folds(self.cv, data, isinstance(response, Classes))
+        response.check_training(folds.train, data.targets)
+        dtype = data.X.dtype
         with jax.enable_x64(True):
-            table = data.table()
-            grids = np.stack([self._grid(table, ratio) for ratio in ratios])
+            units = [self._penalty(1.0, ratio, data.X.shape[1], dtype) for ratio in ratios]
+            table = data.table(units[0])
+            units = [pad_penalty(u, table.num_features, table.design.shape[1]) for u in units]
+            grids = np.stack([self._grid(table, *pair) for pair in zip(units, ratios, strict=True)])
             held_out = [
-                self._held_out(table, folds, ratio, grid)
-                for ratio, grid in zip(ratios, grids, strict=True)
+                self._held_out(table, folds, unit, grid)
+                for unit, grid in zip(units, grids, strict=True)
             ]
             errors = np.stack([result.errors.T for result in held_out])  # (ratios, alphas, folds)
             self._warn_unless(
@@ -114,52 +131,65 @@ class CrossValidatedModel(SparseLinearModel):
                 np.stack([result.gaps for result in held_out]),
             )
             ratio, best = np.unravel_index(np.argmin(errors.mean(axis=2)), grids.shape)
-            self.mse_path_ = np.squeeze(errors)
+            self._keep_errors(errors, data)
             self.alphas_ = grids if len(ratios) > 1 and self._makes_grid() else grids[0]
             if ratios[ratio] is not None:
                 self.l1_ratio_ = ratios[ratio]
-            self.alpha_ = self._refined(table, folds, ratios[ratio], float(grids[ratio, best]))
-            penalty = self._penalty(self.alpha_, ratios[ratio], data.X.dtype)
+            self.alpha_ = self._refined(table, folds, units[ratio], float(grids[ratio, best]))
+            penalty = self._penalty(self.alpha_, ratios[ratio], data.X.shape[1], dtype)
             self._fit_targets(data, table, penalty)
         return self
 
-    def _refined(self, table: Table, folds: Folds, l1_ratio: float | None, alpha: float) -> float:
-        """The strength to use where ``alpha`` is the best of the grid."""
-        del table, folds, l1_ratio
+    def _keep_errors(self, errors: Float[np.ndarray, "ratios k folds"], data: Data) -> None:
+        """Held-out losses as they are, or as mean squared errors over samples and targets."""
+        errors = np.squeeze(errors)
+        if isinstance(self._loss(), AbstractQuadraticLoss):
+            self.mse_path_ = 2 * errors / math.prod(self._outputs(data))
+        else:
+            self.loss_path_ = errors
+
+    def _refined(self, table: Table, folds: Folds, unit: AbstractPenalty, alpha: float) -> float:
+        """The strength to use where ``alpha`` is the best of the grid; ``unit`` is at one."""
+        del table, folds, unit
         return alpha
 
-    def _l1_ratios(self) -> list[float | None]:
-        """The ratios to try; a lone None stands for the ℓ1 norm."""
-        return [None]
+    def _l1_ratios(self) -> list[Any]:
+        """The ratios to try; a lone None stands for a penalty without one."""
+        if self.l1_ratio is None:
+            return [None]
+        ratios = self.l1_ratio if np.ndim(self.l1_ratio) else [self.l1_ratio]
+        return check_numbers("l1_ratio", ratios, high=1.0).tolist()
 
     def _makes_grid(self) -> bool:
         return isinstance(self.alphas, Integral)
 
-    def _grid(self, table: Table, l1_ratio: float | None) -> Float[np.ndarray, " k"]:
+    def _grid(
+        self, table: Table, unit: AbstractPenalty, l1_ratio: float | None
+    ) -> Float[np.ndarray, " k"]:
         """Strengths, the largest first."""
         if not self._makes_grid():
             return np.sort(check_numbers("alphas", self.alphas, high=None))[::-1]
-        if l1_ratio == 0:
+        if l1_ratio == 0 and isinstance(unit, ElasticNet):
             raise ValueError("`alphas` must be given for l1_ratio=0, whose path has no beginning.")
-        dtype = table.design.dtype
-        penalty = self._penalty(1.0, l1_ratio, dtype)
+        loss = self._loss().reweighted(table.weights)
         program = largest_strength(
-            table.design, table.targets[0], table.weights, penalty, bool(self.fit_intercept)
+            table.design, table.targets[0], loss, unit, bool(self.fit_intercept)
         )
         # A target that no feature explains has the same solution everywhere on the grid.
         largest = max(float(program), float(np.finfo(np.float64).resolution))
         return np.geomspace(largest, largest * self.eps, self.alphas)
 
     def _held_out(
-        self, table: Table, folds: Folds, l1_ratio: float | None, grid: Float[np.ndarray, " k"]
+        self, table: Table, folds: Folds, unit: AbstractPenalty, grid: Float[np.ndarray, " k"]
     ) -> HeldOut:
         dtype = table.design.dtype
-        result = held_out_errors(
+        result = held_out_losses(
             table.design,
             table.targets[0],
             table.rows(folds.train),
             table.rows(folds.test),
-            self._penalty(1.0, l1_ratio, dtype),
+            self._loss(),
+            unit,
             jnp.asarray(grid, dtype),
             bool(self.fit_intercept),
             self._stopping(dtype),

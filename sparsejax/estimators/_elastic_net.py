@@ -3,14 +3,14 @@
 from numbers import Real
 from typing import Any, ClassVar
 
-import numpy as np
+from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval
 
 from ._base import FixedStrengthModel
-from ._cross_validation import CrossValidatedModel, check_numbers
+from ._cross_validation import CrossValidatedModel
 
 
-class ElasticNet(FixedStrengthModel):
+class ElasticNet(RegressorMixin, FixedStrengthModel):
     """Linear regression with ℓ1 and squared penalties, solved to a certified duality gap.
 
     Minimises ``(1 / (2 * n_samples)) * ||y - Xw||^2_2 + alpha * l1_ratio * ||w||_1
@@ -42,11 +42,6 @@ class ElasticNet(FixedStrengthModel):
     [0.4458, 0.4458]
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **FixedStrengthModel._parameter_constraints,
-        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-    }
-
     def __init__(
         self,
         alpha: float = 1.0,
@@ -67,7 +62,7 @@ class ElasticNet(FixedStrengthModel):
         self.warm_start = warm_start
 
 
-class ElasticNetCV(CrossValidatedModel):
+class ElasticNetCV(RegressorMixin, CrossValidatedModel):
     """The elastic net with its strength, and if asked its ratio, chosen by cross-validation.
 
     Every strength of every fold is solved to a certified duality gap, in one compiled call that
@@ -128,7 +123,3 @@ class ElasticNetCV(CrossValidatedModel):
         self.tol = tol
         self.max_iter = max_iter
         self.cv = cv
-
-    def _l1_ratios(self) -> list[float | None]:
-        ratios = self.l1_ratio if np.ndim(self.l1_ratio) else [self.l1_ratio]
-        return check_numbers("l1_ratio", ratios, high=1.0).tolist()

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from sklearn.base import RegressorMixin
+
 from ._base import FixedStrengthModel
 from ._cross_validation import CrossValidatedModel
 
 
-class Lasso(FixedStrengthModel):
+class Lasso(RegressorMixin, FixedStrengthModel):
     """Linear regression with an ℓ1 penalty, solved to a certified duality gap.
 
     Minimises ``(1 / (2 * n_samples)) * ||y - Xw||^2_2 + alpha * ||w||_1``.
@@ -79,7 +81,7 @@ class Lasso(FixedStrengthModel):
         self.warm_start = warm_start
 
 
-class LassoCV(CrossValidatedModel):
+class LassoCV(RegressorMixin, CrossValidatedModel):
     """The Lasso with its strength chosen by cross-validation.
 
     Every strength of every fold is solved to a certified duality gap, in one compiled call.

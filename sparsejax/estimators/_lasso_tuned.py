@@ -3,8 +3,10 @@
 from numbers import Integral
 from typing import Any, ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval
 
 from ._cross_validation import CrossValidatedModel, Folds
@@ -12,7 +14,7 @@ from ._programs import tune_strength
 from ._table import Table
 
 
-class LassoTuned(CrossValidatedModel):
+class LassoTuned(RegressorMixin, CrossValidatedModel):
     """The Lasso with its strength tuned by gradient descent on the held-out error.
 
     A coarse grid finds where to start; from there the derivative of the solution with respect to
@@ -92,14 +94,14 @@ class LassoTuned(CrossValidatedModel):
         self.max_iter = max_iter
         self.cv = cv
 
-    def _refined(self, table: Table, folds: Folds, l1_ratio: float | None, alpha: float) -> float:
+    def _refined(self, table: Table, folds: Folds, unit: Any, alpha: float) -> float:
         dtype = table.design.dtype
         descent = tune_strength(
             table.design,
             table.targets[0],
             table.rows(folds.train),
             table.rows(folds.test),
-            self._penalty(alpha, l1_ratio, dtype),
+            unit.with_strength(jnp.asarray(alpha, dtype)),
             bool(self.fit_intercept),
             self._stopping(dtype),
             int(self.n_steps),

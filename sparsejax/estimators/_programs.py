@@ -4,17 +4,18 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._certificate import objective_at_zero
 from .._path import path
-from .._problem import Problem
+from .._problem import Problem, project_intercept
 from .._solution import RESULTS
 from .._solve import solve, strength_max
 from ..bilevel import Folds, tune
 from ..designs import AbstractDesign
-from ..losses import Squared
+from ..losses import AbstractLoss, Squared
 from ..penalties import AbstractPenalty, AbstractStrengthPenalty
+from ..solvers import AbstractSolver
 
 
 class Stopping(NamedTuple):
@@ -25,17 +26,18 @@ class Stopping(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """One solution; ``gap`` is relative to the objective at zero."""
+    """One solution; ``gap`` is relative to the objective at zero, which is ``at_zero``."""
 
-    coef: Float[Array, " p"]
-    intercept: Float[Array, ""]
+    coef: Float[Array, "p ..."]
+    intercept: Float[Array, "..."]
     gap: Float[Array, ""]
+    at_zero: Float[Array, ""]
     num_steps: Int[Array, ""]
     converged: Bool[Array, ""]
 
 
 class HeldOut(NamedTuple):
-    """Mean squared errors and relative gaps of every fold at every strength."""
+    """Held-out losses and relative gaps of every fold at every strength."""
 
     errors: Float[Array, "folds k"]
     gaps: Float[Array, "folds k"]
@@ -45,20 +47,23 @@ class HeldOut(NamedTuple):
 @eqx.filter_jit
 def fit_one(
     design: AbstractDesign,
-    y: Float[Array, " n"],
-    weights: Float[Array, " n"],
+    y: Float[Array, "n ..."],
+    loss: AbstractLoss,
     penalty: AbstractPenalty,
     fit_intercept: bool,
-    init: Float[Array, " p"],
+    init: Float[Array, "p ..."],
     stopping: Stopping,
+    solver: AbstractSolver | None = None,
 ) -> Fit:
-    """Solve for one target."""
-    problem = Problem(design, y, Squared(weights), penalty, fit_intercept)
-    solution = solve(problem, tol=stopping.tol, max_steps=stopping.max_iter, init=init, throw=False)
+    """Solve for one target, or for several under one penalty."""
+    problem = Problem(design, y, loss, penalty, fit_intercept)
+    tol, max_steps = stopping
+    solution = solve(problem, solver, tol=tol, max_steps=max_steps, init=init, throw=False)
     return Fit(
         solution.coef,
         solution.intercept,
         solution.gap,
+        objective_at_zero(project_intercept(problem)[0]),
         solution.stats["num_steps"],
         solution.result == RESULTS.successful,
     )
@@ -67,21 +72,22 @@ def fit_one(
 @eqx.filter_jit
 def largest_strength(
     design: AbstractDesign,
-    y: Float[Array, " n"],
-    weights: Float[Array, " n"],
+    y: Float[Array, "n ..."],
+    loss: AbstractLoss,
     penalty: AbstractStrengthPenalty,
     fit_intercept: bool,
 ) -> Float[Array, ""]:
     """The smallest strength at which every coefficient is zero."""
-    return strength_max(Problem(design, y, Squared(weights), penalty, fit_intercept))
+    return strength_max(Problem(design, y, loss, penalty, fit_intercept))
 
 
 @eqx.filter_jit
-def held_out_errors(
+def held_out_losses(
     design: AbstractDesign,
-    y: Float[Array, " n"],
+    y: Float[Array, "n ..."],
     train: Float[Array, "folds n"],
     test: Float[Array, "folds n"],
+    loss: AbstractLoss,
     penalty: AbstractStrengthPenalty,
     strengths: Float[Array, " k"],
     fit_intercept: bool,
@@ -90,13 +96,13 @@ def held_out_errors(
     """Fit a path on the rows weighted by ``train`` and measure it on those weighted by ``test``.
 
     Every fold has all rows, with weight zero where it does not use them: one shape, one program,
-    and the squared loss averages over the weighted rows alone. Folds run one after the other, and
-    only their errors are kept, so that memory holds the coefficients of one path.
+    and losses average over the weighted rows alone. Folds run one after the other, and only their
+    losses are kept, so that memory holds the coefficients of one path.
     """
 
     def one_fold(fold: tuple[Array, Array]) -> HeldOut:
         train, test = fold
-        problem = Problem(design, y, Squared(train), penalty, fit_intercept)
+        problem = Problem(design, y, loss.reweighted(train), penalty, fit_intercept)
         solutions = path(
             problem,
             strengths=strengths,
@@ -104,10 +110,10 @@ def held_out_errors(
             max_steps=stopping.max_iter,
             throw=False,
         )
+        measure = loss.reweighted(test)
         # One at a time: a sparse design would need memory for its entries times the strengths.
         solved = solutions.coefs, solutions.intercepts
-        predictions = jax.lax.map(lambda solution: problem.predict(*solution), solved)
-        errors = (predictions - y) ** 2 @ (test / jnp.sum(test))
+        errors = jax.lax.map(lambda s: measure.value(problem.predict(*s), problem.y), solved)
         return HeldOut(errors, solutions.gaps, solutions.results == RESULTS.successful)
 
     return jax.lax.map(one_fold, (train, test))

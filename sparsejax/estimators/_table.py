@@ -20,7 +20,7 @@ class Table(NamedTuple):
     """
 
     design: AbstractDesign
-    targets: Float[Array, "t n"]
+    targets: Float[Array, "t n ..."]
     weights: Float[Array, " n"]
     num_samples: int
     num_features: int
@@ -30,21 +30,35 @@ class Table(NamedTuple):
         padding = self.weights.shape[0] - self.num_samples
         return jnp.asarray(np.pad(values, ((0, 0), (0, padding))), self.design.dtype)
 
-    def coefs(self, coefs: Float[np.ndarray, "t p"]) -> Float[Array, "t p"]:
-        """(t, features) coefficients, with zeros for the columns of padding."""
+    def coefs(self, coefs: Float[np.ndarray, "t p ..."]) -> Float[Array, "t p ..."]:
+        """(t, features, …) coefficients, with zeros for the columns of padding."""
         padding = self.design.shape[1] - self.num_features
-        return jnp.asarray(np.pad(coefs, ((0, 0), (0, padding))), self.design.dtype)
+        return jnp.asarray(np.pad(coefs, _axes(padding, coefs.ndim)), self.design.dtype)
 
 
-def make_table(X: Any, targets: np.ndarray, weights: np.ndarray) -> Table:
-    """Pad X (n, p), targets (t, n) and weights (n,) to a shape that was likely compiled before."""
+def _axes(padding: int, ndim: int) -> list[tuple[int, int]]:
+    """Padding at the end of the second axis alone."""
+    return [(0, padding if axis == 1 else 0) for axis in range(ndim)]
+
+
+def make_table(
+    X: Any, targets: np.ndarray, weights: np.ndarray, pad_features: bool = True
+) -> Table:
+    """Pad X (n, p), targets (t, n, …) and weights (n,) to a shape likely compiled before.
+
+    Rows of padding repeat the last target, so that each is one that the loss takes.
+    """
     n, p = X.shape
     rows, features = _padded_shape(n, p)
+    if not pad_features:
+        features = p
     design = _sparse(X, rows, features) if scipy.sparse.issparse(X) else _dense(X, rows, features)
     padding = rows - n
     return Table(
         design,
-        jnp.asarray(np.pad(targets, ((0, 0), (0, padding)))),
+        jnp.asarray(
+            np.pad(targets, ((0, 0), (0, padding), *[(0, 0)] * (targets.ndim - 2)), "edge")
+        ),
         jnp.asarray(np.pad(weights, (0, padding))),
         n,
         p,
