@@ -7,19 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._arguments import checked_max_steps, checked_problem, checked_solver, checked_tol
 from ._arrays import as_inexact
 from ._certificate import Iterate, iterate_at, relative_gap
 from ._checks import check_nonnegative
 from ._problem import Problem, project_intercept
 from ._solution import RESULTS, require_success
-from ._solve import (
-    checked_max_steps,
-    checked_problem,
-    checked_solver,
-    checked_tol,
-    result_of,
-    strength_max,
-)
+from ._solve import result_of, strength_max
 from .penalties import AbstractStrengthPenalty
 from .solvers import AbstractSolver, Auto
 

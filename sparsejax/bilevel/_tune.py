@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from .._arguments import checked_problem
 from .._problem import Problem
 from .._solution import Solution
-from .._solve import checked_problem, solve
+from .._solve import solve
 from ..penalties import AbstractStrengthPenalty
 from ._criteria import AbstractCriterion
 

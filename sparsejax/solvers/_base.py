@@ -33,3 +33,9 @@ class AbstractSolver(eqx.Module):
         """The solver that does the work: itself, but for ``Auto``."""
         del problem
         return self
+
+
+def check_one_target(solver: AbstractSolver, problem: Problem) -> None:
+    """``TypeError`` for several targets."""
+    if problem.loss.outputs(problem.y):
+        raise TypeError(f"{type(solver).__name__} takes one target: use FISTA() for several.")

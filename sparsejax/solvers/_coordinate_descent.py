@@ -12,7 +12,7 @@ from .._dual import generic_solver
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractSeparablePenalty
-from ._base import AbstractSolver
+from ._base import AbstractSolver, check_one_target
 
 _BLOCK = 32
 
@@ -50,6 +50,7 @@ class CoordinateDescent(AbstractSolver):
             raise TypeError(
                 f"CoordinateDescent does not support {name}: use {generic_solver(problem)}."
             )
+        check_one_target(self, problem)
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]

@@ -16,7 +16,7 @@ from ..designs import Dense
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractVariationalPenalty
 from ..penalties._block_matrix import BlockMatrix
-from ._base import AbstractSolver
+from ._base import AbstractSolver, check_one_target
 from ._gram import GramProblem
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
 from ._working_set import WorkingSet
@@ -81,6 +81,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if not isinstance(problem.penalty, AbstractVariationalPenalty):
             name = type(problem.penalty).__name__
             raise TypeError(f"VarPro does not support {name}: {_SUPPORTED}.")
+        check_one_target(self, problem)
         problem.penalty.slopes_and_ridge(problem.X.shape[1])
 
     def run(

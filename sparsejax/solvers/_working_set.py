@@ -12,9 +12,9 @@ from .._dual import generic_solver
 from .._modules import replace
 from .._problem import Problem, matvec
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractGroupSeparablePenalty
+from ..penalties import AbstractGroupSeparablePenalty, RowL2
 from ..penalties._base import per_row
-from ._base import AbstractSolver
+from ._base import AbstractSolver, check_one_target
 from ._gram import GramProblem, switch_width
 from ._kept_gram import KeptGram, empty, form_gram, update_gram
 from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
@@ -58,6 +58,8 @@ class WorkingSet(AbstractSolver):
         if not isinstance(problem.penalty, AbstractGroupSeparablePenalty):
             name, other = type(problem.penalty).__name__, generic_solver(problem)
             raise TypeError(f"WorkingSet does not support {name}: use {other}.")
+        if not isinstance(problem.penalty, RowL2):  # of several targets, rows come and go
+            check_one_target(self, problem)
         self.inner.check(problem)
 
     def run(
