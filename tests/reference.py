@@ -612,6 +612,6 @@ def optimum_of(X, problem):
     term, constraints = cvxpy_terms(problem.penalty, w)
     cost = _cvxpy_loss(problem.loss, z, y) + term
     program = cp.Problem(cp.Minimize(cost), constraints)
-    program.solve(cp.CLARABEL, tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
+    program.solve(cp.CLARABEL, tol_gap_abs=1e-8, tol_gap_rel=1e-8, tol_feas=1e-8)
     assert program.status == cp.OPTIMAL, program.status
     return program.value

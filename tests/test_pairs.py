@@ -159,3 +159,185 @@ def test_pair(loss, penalty, intercept):
 @pytest.mark.parametrize(("loss", "penalty", "intercept"), SEVERAL)
 def test_pair_of_several_targets(loss, penalty, intercept):
     _check_pair(loss, penalty, intercept, (TASKS,))
+
+
+def _solved(loss, penalty, data, strength, intercept=True, **more):
+    problem = _problem(loss, penalty, intercept, data, strength)
+    return sj.solve(problem, tol=1e-13, throw=False, **more)
+
+
+def _same(first, second, atol=1e-6):
+    np.testing.assert_allclose(first.coef, second.coef, atol=atol)
+    np.testing.assert_allclose(first.intercept, second.intercept, atol=atol)
+
+
+def test_solvers_agree_on_logistic_regression():
+    data = _data("logistic", 2)
+    peers = [None, solvers.FISTA(), solvers.ProxNewton(inner=solvers.FISTA())]
+    ours, *others = [_solved("logistic", "l1", data, 0.05, solver=solver) for solver in peers]
+    assert ours.stats["solver"] == "ProxNewton"
+    assert np.any(ours.coef != 0)
+    for other in others:
+        _same(ours, other)
+        np.testing.assert_allclose(ours.objective, other.objective, rtol=1e-11)
+
+
+@pytest.mark.parametrize(("loss", "penalty"), [("logistic", "l1"), ("poisson", "elastic-net")])
+def test_sample_weights_are_repeated_rows(loss, penalty):
+    """As many rows after as before, so that nothing is compiled for it."""
+    X, y, _, offset = _data(loss, 3)
+    counts = np.array([0, 2, 1, 1, 1] * 5)
+    weighted = _solved(loss, penalty, (X, y, counts.astype(float), offset), 0.05)
+    rows = np.repeat(np.arange(N), counts)
+    repeated = _solved(loss, penalty, (X[rows], y[rows], np.ones(N), offset[rows]), 0.05)
+    _same(weighted, repeated)
+    assert np.any(weighted.coef != 0)
+
+
+def test_logistic_regression_equals_scikit_learn():
+    X, y, weights, _ = _data("logistic", 4)
+    ours = _solved("logistic", "l1", (X, y, weights, np.zeros(N)), 0.05)
+    model = linear_model.LogisticRegression(
+        l1_ratio=1.0, C=1 / (0.05 * weights.sum()), solver="saga", tol=1e-9, max_iter=100_000
+    ).fit(X, y, weights)
+    np.testing.assert_allclose(ours.coef, model.coef_[0], atol=1e-5)
+    np.testing.assert_allclose(ours.intercept, model.intercept_[0], atol=1e-5)
+
+
+def test_poisson_regression_equals_scikit_learn(monkeypatch):
+    X, y, weights, _ = _data("poisson", 4)
+    monkeypatch.setitem(PENALTIES, "elastic-net", lambda s: penalties.ElasticNet(s, 0.0))
+    ours = _solved("poisson", "elastic-net", (X, y, weights, np.zeros(N)), 0.1)
+    model = linear_model.PoissonRegressor(alpha=0.1, solver="newton-cholesky", tol=1e-10)
+    model.fit(X, y, weights)
+    np.testing.assert_allclose(ours.coef, model.coef_, atol=1e-6)
+    np.testing.assert_allclose(ours.intercept, model.intercept_, atol=1e-6)
+
+
+def test_offset_of_counts_is_their_exposure():
+    """Counts with the logarithm of an exposure as offset are rates weighted by the exposure."""
+    X, y, _, _ = _data("poisson", 5)
+    exposure = np.random.default_rng(0).uniform(0.5, 2.0, N)
+    exposure *= N / exposure.sum()
+    counts = _solved("poisson", "elastic-net", (X, y, np.ones(N), np.log(exposure)), 0.05)
+    rates = _solved("poisson", "elastic-net", (X, y / exposure, exposure, np.zeros(N)), 0.05)
+    _same(counts, rates)
+
+
+@pytest.mark.parametrize(("penalty", "shape"), [("group-l2", ()), ("row-l2", (TASKS,))])
+def test_offset_of_least_squares_shifts_the_targets(penalty, shape):
+    X, y, weights, offset = _data("squared", 6, shape)
+    ours = _solved("squared", penalty, (X, y, weights, offset), 0.1)
+    _same(ours, _solved("squared", penalty, (X, y - offset, weights, 0 * offset), 0.1))
+
+
+def test_group_lasso_of_an_orthogonal_design():
+    X, y, _, _ = _data("squared", 7)
+    X, _ = np.linalg.qr(X - X.mean(0))
+    X *= np.sqrt(N)
+    ours = _solved("squared", "group-l2", (X, y, np.ones(N), np.zeros(N)), 0.2)
+    v = X.T @ y / N
+    norms = np.sqrt(np.bincount(GROUPS, v**2))
+    closed = v * np.maximum(0, 1 - 0.2 * SQRT / norms)[GROUPS]
+    assert 0 < np.count_nonzero(closed) < P
+    np.testing.assert_allclose(ours.coef, closed, atol=1e-7)
+    np.testing.assert_allclose(ours.intercept, y.mean(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_zero_and_infinite_group_weights(loss, monkeypatch):
+    data = _data(loss, 8)
+    weights = np.array([1.0, 0.0, np.inf, 2.0])
+    monkeypatch.setitem(PENALTIES, "group-l2", lambda s: penalties.GroupL2(s, GROUPS, weights))
+    solution = _solved(loss, "group-l2", data, 0.05)
+    assert solution.gap <= 1e-10
+    np.testing.assert_array_equal(solution.coef[GROUPS == 2], 0.0)
+    problem = _problem(loss, "group-l2", True, data, 0.05)
+    pull = data[0].T @ problem.loss.gradient(
+        data[0] @ solution.coef + solution.intercept + data[3], problem.y
+    )
+    np.testing.assert_allclose(pull[GROUPS == 1], 0, atol=1e-8)
+    largest = float(sj.strength_max(problem))
+    for factor, is_null in ((1 + 1e-6, True), (0.99, False)):
+        coef = _solved(loss, "group-l2", data, factor * largest).coef
+        assert np.all(coef[GROUPS == 1] != 0)
+        assert np.all(coef[np.isin(GROUPS, [0, 3])] == 0) == is_null
+
+
+def test_groups_of_one_are_the_lasso():
+    X, y, _, _ = _data("squared", 9)
+    lasso, groups = penalties.L1(0.1), penalties.GroupL2(0.1, np.arange(P)[::-1])
+    pair = [sj.solve(sj.Problem(X, y, penalty=g), tol=1e-13) for g in (lasso, groups)]
+    _same(*pair)
+    np.testing.assert_array_equal(pair[0].coef != 0, pair[1].coef != 0)
+
+
+def test_rows_of_several_targets_are_groups_of_a_block_design():
+    n, p = 8, 4
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(n, p)), rng.normal(size=(n, TASKS))
+    rows = sj.solve(sj.Problem(X, Y, penalty=penalties.RowL2(0.3)), tol=1e-13)
+    groups = np.repeat(np.arange(p), TASKS)
+    penalty = penalties.GroupL2(0.3 / TASKS, groups, np.ones(p))  # the mean is over n·TASKS
+    block = sj.solve(sj.Problem(np.kron(X, np.eye(TASKS)), Y.ravel(), penalty=penalty), tol=1e-13)
+    np.testing.assert_allclose(rows.coef.ravel(), block.coef, atol=1e-6)
+    np.testing.assert_allclose(rows.objective, TASKS * block.objective, rtol=1e-10)
+
+
+def _make(loss, y, penalty=None, **more):
+    X = np.random.default_rng(0).normal(size=(4, 3))
+    return sj.Problem(X, y, loss, penalties.L1(0.1) if penalty is None else penalty, **more)
+
+
+LABELS, SURVIVAL = np.array([1.0, -1.0, 1.0, -1.0]), np.array([[1.0, 1], [2, 0], [3, 1], [4, 1]])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: _make(losses.Logistic(), np.ones((4, 2)) * 0.3), "`y` must hold the labels"),
+        (lambda: _make(losses.Squared(), np.ones(4), offset=np.ones(3)), "`offset` must have"),
+        (lambda: _make(losses.Squared(), np.ones((4, 2)), offset=np.ones(4)), "`offset` must"),
+        (lambda: _make(losses.Poisson(), np.ones(4), offset=np.full(4, np.inf)), "`offset`"),
+        (lambda: _make(losses.Cox(), SURVIVAL, offset=np.ones((4, 2))), "`offset` must have"),
+        (lambda: _make(losses.Cox(), SURVIVAL, fit_intercept=True), "`fit_intercept`.*Cox"),
+        (lambda: _make(losses.Cox(), np.ones(4)), "`y`"),
+        (lambda: _make(losses.Squared(), np.ones((4, 2, 2))), "`y` must be a vector"),
+        (lambda: _make(losses.Multinomial(), np.ones((4, 2))), "`y`"),
+        (
+            lambda: sj.solve(_make(losses.Squared(), np.ones((4, 2))), init=np.zeros(3)),
+            r"`init` must have shape \(3, 2\)",
+        ),
+        (
+            lambda: sj.solve(_make(losses.Logistic(), LABELS), init=np.zeros((3, 1))),
+            r"`init` must have shape \(3,\)",
+        ),
+    ],
+)
+def test_bad_input_names_the_argument(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("problem", "solver", "message"),
+    [
+        (lambda: _make(losses.Poisson(), np.ones(4)), solvers.FISTA(), "Poisson.*ProxNewton"),
+        (lambda: _make(losses.Gamma(), np.ones(4)), solvers.FISTA(), "Gamma.*ProxNewton"),
+        (lambda: _make(losses.Logistic(), LABELS), solvers.WorkingSet(), "Logistic.*FISTA"),
+        (
+            lambda: _make(losses.Multinomial(), np.arange(4) % 3),
+            solvers.ProxNewton(),
+            "Multinomial.*FISTA",
+        ),
+        (
+            lambda: _make(losses.Logistic(), LABELS, penalties.SLOPE(np.ones(3))),
+            solvers.ProxNewton(inner=solvers.WorkingSet()),
+            "SLOPE.*FISTA",
+        ),
+        (lambda: _make(losses.Hinge(), LABELS), None, "Hinge"),
+    ],
+)
+def test_unsupported_pairs_name_what_supports_them(problem, solver, message):
+    with pytest.raises(TypeError, match=message):
+        sj.solve(problem(), solver)
