@@ -10,7 +10,8 @@ from ._responses import Means
 class _LogLinkModel(RegressorMixin, FixedStrengthModel):
     """Parameters and scores of both."""
 
-    score = SparseLinearModel.score  # the share of the deviance that is explained, instead of R²
+    # The share of the deviance that is explained, instead of R².
+    score: Any = SparseLinearModel.score
 
     def __init__(
         self,
