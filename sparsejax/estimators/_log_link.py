@@ -1,5 +1,7 @@
 """Regression on positive targets through the logarithm of their mean."""
 
+from typing import Any
+
 from sklearn.base import RegressorMixin
 
 from ..losses import AbstractLoss, Gamma, Poisson
