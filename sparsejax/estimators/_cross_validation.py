@@ -14,7 +14,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval
 
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractPenalty, ElasticNet
+from ..penalties import AbstractPenalty, AbstractStrengthPenalty, ElasticNet
 from ._base import Data, SparseLinearModel
 from ._padding import pad_penalty
 from ._programs import HeldOut, held_out_losses, largest_strength
@@ -117,9 +117,10 @@ class CrossValidatedModel(SparseLinearModel):
         response.check_training(folds.train, data.targets)
         dtype = data.X.dtype
         with jax.enable_x64(True):
-            units = [self._penalty(1.0, ratio, data.X.shape[1], dtype) for ratio in ratios]
-            table = data.table(units[0])
-            units = [pad_penalty(u, table.num_features, table.design.shape[1]) for u in units]
+            given = [self._penalty(1.0, ratio, data.X.shape[1], dtype) for ratio in ratios]
+            table = data.table(given[0])
+            widths = table.num_features, table.design.shape[1]
+            units: list[Any] = [pad_penalty(unit, *widths) for unit in given]
             grids = np.stack([self._grid(table, *pair) for pair in zip(units, ratios, strict=True)])
             held_out = [
                 self._held_out(table, folds, unit, grid)
@@ -164,7 +165,7 @@ class CrossValidatedModel(SparseLinearModel):
         return isinstance(self.alphas, Integral)
 
     def _grid(
-        self, table: Table, unit: AbstractPenalty, l1_ratio: float | None
+        self, table: Table, unit: AbstractStrengthPenalty, l1_ratio: float | None
     ) -> Float[np.ndarray, " k"]:
         """Strengths, the largest first."""
         if not self._makes_grid():
@@ -180,7 +181,11 @@ class CrossValidatedModel(SparseLinearModel):
         return np.geomspace(largest, largest * self.eps, self.alphas)
 
     def _held_out(
-        self, table: Table, folds: Folds, unit: AbstractPenalty, grid: Float[np.ndarray, " k"]
+        self,
+        table: Table,
+        folds: Folds,
+        unit: AbstractStrengthPenalty,
+        grid: Float[np.ndarray, " k"],
     ) -> HeldOut:
         dtype = table.design.dtype
         result = held_out_losses(

@@ -1,5 +1,7 @@
 """Regression on positive targets through the logarithm of their mean."""
 
+from typing import Any
+
 from sklearn.base import RegressorMixin
 
 from ..losses import AbstractLoss, Gamma, Poisson
@@ -10,7 +12,8 @@ from ._responses import Means
 class _LogLinkModel(RegressorMixin, FixedStrengthModel):
     """Parameters and scores of both."""
 
-    score = SparseLinearModel.score  # the share of the deviance that is explained, instead of R²
+    # The share of the deviance that is explained, instead of R².
+    score: Any = SparseLinearModel.score
 
     def __init__(
         self,

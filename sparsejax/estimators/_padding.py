@@ -19,9 +19,11 @@ def can_pad(penalty: AbstractPenalty) -> bool:
 def pad_penalty(penalty: AbstractPenalty, num_features: int, padded: int) -> AbstractPenalty:
     """The penalty of ``padded`` features, of which only the first ``num_features`` are any."""
     extra = padded - num_features
-    if isinstance(penalty, _ALIKE) or (isinstance(penalty, _WEIGHTED) and penalty.weights is None):
+    if isinstance(penalty, _ALIKE):
         return penalty
     if isinstance(penalty, _WEIGHTED):
+        if penalty.weights is None:
+            return penalty
         return replace(penalty, weights=jnp.pad(penalty.weights, (0, extra), constant_values=1.0))
     if isinstance(penalty, _GROUPED):
         return _pad_groups(penalty, extra, padded)

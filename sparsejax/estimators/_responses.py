@@ -15,7 +15,8 @@ FLOATS = (np.float64, np.float32)
 
 def read_features(model: Any, X: Any, y: Any, **options: Any) -> tuple[Any, Any]:
     """X and y validated as scikit-learn does; the model notes the features."""
-    return validate_data(model, X, y, accept_sparse="csc", dtype=FLOATS, **options)
+    pair: Any = validate_data(model, X, y, accept_sparse="csc", dtype=FLOATS, **options)
+    return pair
 
 
 class AbstractResponse(abc.ABC):
