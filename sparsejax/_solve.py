@@ -123,7 +123,6 @@ def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "
     0.0
     """
     problem = checked_problem(problem)
-    check_judged_by_coef(problem, "duality_gap")
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[0]
 
 
@@ -138,7 +137,6 @@ def kkt_violation(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array,
     1.0
     """
     problem = checked_problem(problem)
-    check_judged_by_coef(problem, "kkt_violation")
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[1]
 
 
@@ -220,8 +218,7 @@ def result_of(
     out_of_steps = stats["num_steps"] >= max_steps
     result = RESULTS.where(out_of_steps, RESULTS.max_steps_reached, RESULTS.stagnated)
     result = RESULTS.where(iterate.gap <= tol, RESULTS.successful, result)
-    if "infeasible" in stats:
-        result = RESULTS.where(stats["infeasible"], RESULTS.infeasible, result)
+    result = RESULTS.where(stats.get("infeasible", jnp.array(False)), RESULTS.infeasible, result)
     finite = jnp.isfinite(iterate.gap) & jnp.all(jnp.isfinite(iterate.coef))
     broken = ~finite & jnp.any(~jnp.isfinite(iterate.pull))
     result = RESULTS.where(broken, RESULTS.nonfinite, result)
@@ -241,6 +238,7 @@ def _objective(
 def _evaluate(
     problem: Problem, coef: Float[Array, "p ..."]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    check_judged_by_coef(problem, "A certificate")
     centred, _ = project_intercept(problem)
     iterate = iterate_at(centred, coef)
     return iterate.gap, kkt_of(centred, iterate)
