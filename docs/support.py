@@ -58,7 +58,8 @@ def cell(loss: str, y: np.ndarray, penalty: Any) -> str:
     taken = [name for name in SOLVERS if _takes(getattr(sj.solvers, name)(), problem)]
     if default == "WorkingSet" and default not in taken:  # with another inner solver
         taken = [default, *taken]
-    return ", ".join(f"**{name}**" if name == default else name for name in taken)
+    shown = [f"**{name}**" if name == default else name for name in taken]
+    return ", ".join(shown) or "none yet"
 
 
 def _takes(solver: sj.solvers.AbstractSolver, problem: sj.Problem) -> bool:
