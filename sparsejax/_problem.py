@@ -94,6 +94,11 @@ class Problem(eqx.Module):
         self.fit_intercept = bool(fit_intercept)
         self.loss.check(self.y)
         self.penalty.check(self.X.shape[1])
+        if self.loss.outputs(self.y) and not self.penalty.takes_tasks:
+            raise TypeError(
+                f"{type(penalty).__name__} takes one target, {type(loss).__name__} has several "
+                "here: use L1, ElasticNet, RowL2 or Nuclear."
+            )
         self.offset = None if offset is None else _as_offset(offset, self)
 
     @property

@@ -341,3 +341,28 @@ def test_bad_input_names_the_argument(make, message):
 def test_unsupported_pairs_name_what_supports_them(problem, solver, message):
     with pytest.raises(TypeError, match=message):
         sj.solve(problem(), solver)
+
+
+def test_an_outlier_that_hides_all_curvature():
+    """Huber's loss is straight at every sample at first: its models must not be flat."""
+    X, y = np.arange(4.0)[:, None], np.array([0.1, 0.9, 2.1, 40.0])
+    problem = sj.Problem(X, y, losses.Huber(0.5), penalties.L1(0.01), fit_intercept=True)
+    solution = sj.solve(problem, solvers.ProxNewton(), tol=1e-8)
+    np.testing.assert_allclose(solution.coef, [1.72], atol=1e-4)
+    np.testing.assert_allclose(solution.intercept, -0.36, atol=1e-4)
+
+
+def test_weights_are_of_features_not_of_targets():
+    rng = np.random.default_rng(0)
+    X, Y, weights = rng.normal(size=(20, 6)), rng.normal(size=(20, 6)), rng.uniform(0.5, 2, 6)
+    penalty = penalties.L1(0.05, weights=weights)
+    together = sj.solve(sj.Problem(X, Y, penalty=penalty), tol=1e-12)
+    for task in range(6):
+        alone = sj.solve(sj.Problem(X, Y[:, task], penalty=penalty), tol=1e-12)
+        np.testing.assert_allclose(together.coef[:, task], alone.coef, atol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", [penalties.SLOPE([0.2, 0.1]), penalties.GroupL2(0.1, [0, 0])])
+def test_penalties_of_vectors_refuse_several_targets(penalty):
+    with pytest.raises(TypeError, match="takes one target"):
+        sj.Problem(np.eye(2), np.eye(2), penalty=penalty)

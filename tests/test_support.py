@@ -20,11 +20,14 @@ def test_support_page_is_current():
 
 @pytest.mark.parametrize("name", support.TARGETS)
 def test_the_default_takes_every_pair(name):
-    """But for Analysis with a loss that has no proximal operator, which no solver takes yet."""
+    """But for Analysis with a loss that has no proximal operator, which no solver takes yet, and
+    for total variation with Cox, for which no certificate is known.
+    """
     loss, y = support.TARGETS[name]
     proximal = isinstance(getattr(sj.losses, loss)(), sj.losses.AbstractProximalLoss)
     for penalty, make in support.PENALTIES.items():
         if name in ("Squared, tasks", "Multinomial") and penalty not in support.FOR_TASKS:
             continue
         refused = penalty == "Analysis" and not proximal
+        refused |= (name, penalty) == ("Cox", "TotalVariation")
         assert ("**" in support.cell(loss, y, make())) != refused, penalty

@@ -1,7 +1,7 @@
 """What a penalty must be able to do."""
 
 import abc
-from typing import Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -17,6 +17,9 @@ class AbstractPenalty(eqx.Module):
     Everything is a pure method of arrays; strengths and weights are leaves, so they can be
     differentiated and batched.
     """
+
+    # Whether w may be a matrix (p, tasks).
+    takes_tasks: ClassVar[bool] = False
 
     @abc.abstractmethod
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:

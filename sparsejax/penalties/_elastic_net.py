@@ -1,6 +1,6 @@
 """The elastic net."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -44,6 +44,8 @@ class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
     strength: Float[Array, ""] = eqx.field(converter=inexact("strength"))
     l1_ratio: Float[Array, ""] = eqx.field(converter=inexact("l1_ratio"))
     nonnegative: bool = eqx.field(default=False, static=True)
+
+    takes_tasks: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_nonnegative("strength", self.strength, ndim=0, finite=True)

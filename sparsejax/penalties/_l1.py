@@ -1,6 +1,6 @@
 """The ℓ1 norm, weighted and one-sided."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import inexact, optional_inexact
 from .._checks import check_length, check_nonnegative, is_nonnegative
-from ._base import AbstractStrengthPenalty, AbstractVariationalPenalty
+from ._base import AbstractStrengthPenalty, AbstractVariationalPenalty, per_row
 from ._groups import scaled
 
 
@@ -47,6 +47,8 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
     )
     nonnegative: bool = eqx.field(default=False, static=True)
 
+    takes_tasks: ClassVar[bool] = True
+
     def __check_init__(self) -> None:
         check_nonnegative("strength", self.strength, ndim=0, finite=True)
         if self.weights is not None:
@@ -66,12 +68,16 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
             return self.strength
         return scaled(self.weights, self.strength)
 
+    def _slopes_for(self, w: Float[Array, "p ..."]) -> Float[Array, "..."]:
+        """The slopes in a shape that multiplies w, for one target or several."""
+        return per_row(self.slopes(), w)
+
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
-        total = jnp.sum(jnp.where(w == 0, 0.0, self.slopes() * jnp.abs(w)))
+        total = jnp.sum(jnp.where(w == 0, 0.0, self._slopes_for(w) * jnp.abs(w)))
         return jnp.where(jnp.any(w < 0), jnp.inf, total) if self.nonnegative else total
 
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
-        threshold = scaled(self.slopes(), step)
+        threshold = scaled(self._slopes_for(v), step)
         if self.nonnegative:
             return jnp.maximum(v - threshold, 0.0)
         return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)
@@ -88,7 +94,7 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
     def subdiff_distance(
         self, w: Float[Array, " p"], grad: Float[Array, " p"]
     ) -> Float[Array, " p"]:
-        slopes = self.slopes()
+        slopes = self._slopes_for(w)
         moving = jnp.abs(-grad - jnp.where(w == 0, 0.0, slopes * jnp.sign(w)))
         resting = jnp.maximum(self._pull(-grad) - slopes, 0.0)
         distance = jnp.where(w == 0, resting, moving)
@@ -97,10 +103,10 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
     def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
         if self.nonnegative:
             return w != 0
-        return (w != 0) | (self.slopes() == 0)
+        return (w != 0) | (self._slopes_for(w) == 0)
 
     def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
-        slopes, pull = self.slopes(), self._pull(c)
+        slopes, pull = self._slopes_for(c), self._pull(c)
         return jnp.where(pull == 0, 0.0, pull / slopes)
 
     def is_free(self) -> Bool[Array, ""] | Bool[Array, " p"]:
@@ -110,7 +116,7 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
         return 1.0 / jnp.maximum(1.0, jnp.max(self.saturation(c, c)))
 
     def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
-        terms = jnp.where(w == 0, 0.0, self.slopes() * jnp.abs(w) - w * c)
+        terms = jnp.where(w == 0, 0.0, self._slopes_for(w) * jnp.abs(w) - w * c)
         slack = 1 + 4 * jnp.finfo(c.dtype).eps
         inside = jnp.all(self.saturation(w, c) <= slack)
         if self.nonnegative:
@@ -118,7 +124,7 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
         return jnp.where(inside, jnp.sum(terms), jnp.inf)
 
     def local_gradient(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
-        return jnp.where(w == 0, 0.0, self.slopes() * jnp.sign(w))
+        return jnp.where(w == 0, 0.0, self._slopes_for(w) * jnp.sign(w))
 
     def restrict(self, indices: Int[Array, " k"]) -> "L1":
         if self.weights is None:
@@ -129,7 +135,7 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
         return min(num_samples, num_features)
 
     def strength_max(self, c: Float[Array, " p"]) -> Float[Array, ""]:
-        weights = jnp.ones_like(c) if self.weights is None else self.weights
+        weights = jnp.ones_like(c) if self.weights is None else per_row(self.weights, c)
         return jnp.max(jnp.where(weights > 0, self._pull(c) / weights, 0.0), initial=0.0)
 
     def null_model(self) -> "L1 | None":

@@ -1,6 +1,6 @@
 """The nuclear (trace) norm."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -41,6 +41,8 @@ class Nuclear(AbstractStrengthPenalty):
     """
 
     strength: Float[Array, ""] = eqx.field(converter=inexact("strength"))
+
+    takes_tasks: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_nonnegative("strength", self.strength, ndim=0, finite=True)

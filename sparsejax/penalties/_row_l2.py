@@ -1,6 +1,6 @@
 """Sums of the ℓ2 norms of rows: one set of features for all tasks."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -44,6 +44,8 @@ class RowL2(AbstractBlockPenalty, AbstractGroupSeparablePenalty):
     weights: Float[Array, " p"] | None = eqx.field(
         default=None, converter=optional_inexact("weights")
     )
+
+    takes_tasks: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_nonnegative("strength", self.strength, ndim=0, finite=True)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
 from .._problem import Problem
+from ..losses import Cox
 
 
 class AbstractSolver(eqx.Module):
@@ -39,3 +40,14 @@ def check_one_target(solver: AbstractSolver, problem: Problem) -> None:
     """``TypeError`` for several targets."""
     if problem.loss.outputs(problem.y):
         raise TypeError(f"{type(solver).__name__} takes one target: use FISTA() for several.")
+
+
+def check_certifiable(problem: Problem) -> None:
+    """``TypeError`` for the pairs without a dual point that could certify them.
+
+    What is known of the dual of Cox's likelihood is the ray through its gradient, which is not
+    orthogonal to directions without a penalty.
+    """
+    if isinstance(problem.loss, Cox) and problem.penalty.null_space(problem.X.shape[1]) is not None:
+        name = type(problem.penalty).__name__
+        raise TypeError(f"Cox has no certificate with {name}: use FusedLasso(strength, 0.01).")

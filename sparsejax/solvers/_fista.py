@@ -11,7 +11,7 @@ from .._certificate import Iterate, iterate_at
 from .._problem import Problem, matvec, rmatvec
 from ..losses import AbstractSmoothLoss
 from ..penalties import Analysis
-from ._base import AbstractSolver
+from ._base import AbstractSolver, check_certifiable
 
 
 class _State(eqx.Module):
@@ -56,6 +56,7 @@ class FISTA(AbstractSolver):
                 f"FISTA does not support {type(loss).__name__}, whose curvature has no bound: "
                 "use ProxNewton()."
             )
+        check_certifiable(problem)
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]

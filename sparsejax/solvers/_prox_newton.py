@@ -13,14 +13,14 @@ from .._problem import Centring, Problem, project_intercept
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ..losses._profiled import Profiled
 from ..penalties import AbstractNewtonPenalty, RowL2
-from ._base import AbstractSolver
+from ._base import AbstractSolver, check_certifiable
 from ._fista import FISTA
 from ._gram_fista import GramFISTA
 from ._working_set import WorkingSet
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 _HALVINGS = 40
-_FLOOR = 1e-4  # smallest curvature of a sample, relative to their mean
+_FLOOR = 1e-4  # smallest curvature of a sample, relative to what is typical
 _FORCING = 0.01  # gap of a model's solution, relative to that of the point it was made at
 
 _WORKING_SET = WorkingSet()  # making one takes as long as a small solve
@@ -77,6 +77,7 @@ class ProxNewton(AbstractSolver):
             raise TypeError(
                 f"ProxNewton does not support {name} with several outputs: use FISTA()."
             )
+        check_certifiable(problem)
         self._solver(problem).check(replace(problem, loss=_Weighted(curvatures=problem.y)))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
@@ -155,7 +156,9 @@ def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Pr
     gradient = problem.loss.gradient(iterate.predictions, problem.y)
     curvature = problem.loss.curvature(iterate.predictions, problem.y)
     # Where the loss is (nearly) straight, its target would be infinitely far away.
-    floor = _FLOOR * jnp.sum(curvature) * problem.loss.row_weights(problem.y)
+    bound = jnp.sum(problem.loss.curvature_bound(problem.y))
+    typical = jnp.maximum(jnp.sum(curvature), jnp.where(jnp.isfinite(bound), bound, 0.0))
+    floor = _FLOOR * typical * problem.loss.row_weights(problem.y)
     curvature = jnp.maximum(curvature, jnp.maximum(floor, jnp.finfo(floor.dtype).tiny))
     return replace(
         problem,
