@@ -10,7 +10,7 @@ import pytest
 import reference
 
 import sparsejax as sj
-from sparsejax import losses, penalties
+from sparsejax import losses, penalties, solvers
 from sparsejax._certificate import objective_at_zero
 from sparsejax._problem import project_intercept
 
