@@ -1,5 +1,6 @@
 """Tangents of solutions through the fixed point of a proximal-gradient step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ._problem import Problem, rmatvec
 
-_DENSE = 1024  # coefficients up to which the linear system is formed
+_DENSE = 2048  # unknowns up to which the linear system is formed
 
 
 def proximal_step(
@@ -36,12 +37,17 @@ def fixed_point_tangent(
         _, change = jax.jvp(step, (coef,), (direction,))
         return (direction - change).reshape(-1)
 
-    operator = lx.FunctionLinearOperator(residual, jax.eval_shape(lambda: coef.reshape(-1)))
-    if coef.size <= _DENSE:
+    return solve_square(residual, moved.reshape(-1)).reshape(coef.shape)
+
+
+def solve_square(
+    multiply: Callable[[Float[Array, " k"]], Float[Array, " k"]], rhs: Float[Array, " k"]
+) -> Float[Array, " k"]:
+    """A⁻¹ rhs for the matrix behind ``multiply``: factorised where small, else by GMRES."""
+    operator = lx.FunctionLinearOperator(multiply, jax.eval_shape(lambda: rhs))
+    if rhs.size <= _DENSE:
         matrix = lx.MatrixLinearOperator(operator.as_matrix())
-        solution = lx.linear_solve(matrix, moved.reshape(-1), lx.LU(), throw=False)
-    else:
-        eps = float(jnp.finfo(coef.dtype).eps)
-        solver = lx.GMRES(rtol=eps**0.8, atol=0.0, restart=100, max_steps=10_000)
-        solution = lx.linear_solve(operator, moved.reshape(-1), solver, throw=False)
-    return solution.value.reshape(coef.shape)
+        return lx.linear_solve(matrix, rhs, lx.LU(), throw=False).value
+    eps = float(jnp.finfo(rhs.dtype).eps)
+    solver = lx.GMRES(rtol=eps**0.8, atol=0.0, restart=100, max_steps=10_000)
+    return lx.linear_solve(operator, rhs, solver, throw=False).value

@@ -5,15 +5,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ._dual import Dual
+from ._fixed_point import solve_square
 from ._problem import Problem
 from .solvers._primal_dual import saddle_step, step_sizes
-
-_DENSE = 2048  # unknowns up to which the linear system is formed
 
 
 def saddle_tangent(
@@ -39,12 +37,4 @@ def saddle_tangent(
     def residual(direction: Float[Array, " k"]) -> Float[Array, " k"]:
         return direction - jax.jvp(lambda x: step(problem, x), (flat,), (direction,))[1]
 
-    operator = lx.FunctionLinearOperator(residual, jax.eval_shape(lambda: flat))
-    if flat.size <= _DENSE:
-        matrix = lx.MatrixLinearOperator(operator.as_matrix())
-        solution = lx.linear_solve(matrix, moved, lx.LU(), throw=False)
-    else:
-        eps = float(jnp.finfo(flat.dtype).eps)
-        solver = lx.GMRES(rtol=eps**0.8, atol=0.0, restart=100, max_steps=10_000)
-        solution = lx.linear_solve(operator, moved, solver, throw=False)
-    return unflatten(solution.value)[0]
+    return unflatten(solve_square(residual, moved))[0]

@@ -14,7 +14,7 @@ import pytest
 import sparsejax as sj
 from sparsejax import losses, penalties
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.slow]
 
 N, P, TASKS = 24, 8, 3
 H = 1e-5
@@ -66,13 +66,14 @@ CASES = {
 def _functional(case, adjoint=None):
     """(strength, X, y, weights, offset) -> loss on what was held out, and the coefficients."""
     loss, penalty, intercept, tasks, _ = CASES[case]
-    *_, held_out, target = _data(loss is losses.Logistic, tasks)
+    *_, held_out, target = map(np.asarray, _data(loss is losses.Logistic, tasks))
 
     def f(strength, X, y, weights, offset):
         problem = sj.Problem(X, y, loss(weights), penalty(strength), intercept, offset)
         solution = sj.solve(problem, tol=0.0, throw=False, adjoint=adjoint)
-        predictions = held_out @ solution.coef + solution.intercept
-        return loss().value(predictions, target), solution.coef
+        aside, wanted = (jnp.asarray(a, X.dtype) for a in (held_out, target))
+        predictions = aside @ solution.coef + solution.intercept
+        return loss().value(predictions, wanted), solution.coef
 
     return f
 
@@ -154,3 +155,18 @@ def test_hessian_through_groups():
     _, bend = slope(jnp.asarray(0.2), X, y)
     up, down = (slope(jnp.asarray(0.2 + h), X, y)[0] for h in (H, -H))
     np.testing.assert_allclose(bend, (up - down) / (2 * H), rtol=1e-5)
+
+
+def test_held_out_deviance():
+    """`Holdout` takes labels as the loss does, and averages it over the samples kept aside."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 5)), rng.integers(0, 2, 40)
+    problem = sj.Problem(
+        X[:25], y[:25], sj.losses.Logistic(), sj.penalties.L1(0.05), fit_intercept=True
+    )
+    criterion = sj.bilevel.Holdout(X[25:], y[25:])
+    value, coef = criterion.value(problem, criterion.start(problem), 1e-10)
+    linear = X[25:] @ np.asarray(coef) + float(sj.solve(problem, tol=1e-10).intercept)
+    expected = metrics.log_loss(y[25:], 1 / (1 + np.exp(-linear)))
+    np.testing.assert_allclose(value, expected, rtol=1e-8)

@@ -84,7 +84,7 @@ def test_start_of_the_wrong_length(name):
     ("changes", "name"),
     [
         ({"y": np.ones(N + 1)}, "y"),
-        ({"y": np.ones((N, 1))}, "y"),
+        ({"y": np.ones((N, 1, 1))}, "y"),
         ({"y": 1.0}, "y"),
         ({"X": np.ones(N)}, "X"),
         ({"X": np.ones((N, P, 2))}, "X"),

@@ -8,8 +8,7 @@ import reference
 from registry import GROUPED
 
 from sparsejax import penalties
-from sparsejax.penalties import BlockMatrix
-from sparsejax.penalties._block_matrix import Coupling
+from sparsejax.penalties._block_matrix import BlockMatrix, Coupling
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._arrays import inexact
-from .._problem import Problem
+from .._problem import Problem, matvec
 from .._solve import solve
 from ..designs import AbstractDesign, as_design
 
@@ -34,7 +34,7 @@ class Holdout(AbstractCriterion):
     Parameters
     ----------
     X, y
-        The (m, p) design and (m,) targets kept aside.
+        The (m, p) design and the targets kept aside, as the problem's loss takes them.
 
     Examples
     --------
@@ -45,24 +45,25 @@ class Holdout(AbstractCriterion):
     """
 
     X: AbstractDesign = eqx.field(converter=as_design)
-    y: Float[Array, " m"] = eqx.field(converter=inexact("y"))
+    y: Float[Array, "m ..."] = eqx.field(converter=inexact("y"))
 
     def __check_init__(self) -> None:
-        if self.y.shape != self.X.shape[:1]:
+        if self.y.shape[:1] != self.X.shape[:1]:
             raise ValueError(
-                f"`y` must have shape ({self.X.shape[0]},), one target a row; got {self.y.shape}."
+                f"`y` must have {self.X.shape[0]} rows, as `X` has; got shape {self.y.shape}."
             )
 
-    def start(self, problem: Problem) -> Float[Array, " p"]:
-        return jnp.zeros(problem.X.shape[1], problem.X.dtype)
+    def start(self, problem: Problem) -> Float[Array, "p ..."]:
+        return jnp.zeros(problem.coef_shape, problem.X.dtype)
 
     def value(
-        self, problem: Problem, init: Float[Array, " p"], tol: float
-    ) -> tuple[Float[Array, ""], Float[Array, " p"]]:
+        self, problem: Problem, init: Float[Array, "p ..."], tol: float
+    ) -> tuple[Float[Array, ""], Float[Array, "p ..."]]:
         solution = solve(problem, init=init, tol=tol, throw=False)
-        predictions = self.X.matvec(solution.coef) + solution.intercept
-        loss = problem.loss.reweighted(None).value(predictions, self.y.astype(init.dtype))
-        return loss, jax.lax.stop_gradient(solution.coef)
+        predictions = matvec(self.X, solution.coef) + solution.intercept
+        loss = problem.loss.reweighted(None)
+        error = loss.value(predictions, loss.targets(self.y.astype(init.dtype)))
+        return error, jax.lax.stop_gradient(solution.coef)
 
 
 class Folds(AbstractCriterion):
@@ -93,12 +94,12 @@ class Folds(AbstractCriterion):
                 f"{self.train.shape} and {self.test.shape}."
             )
 
-    def start(self, problem: Problem) -> Float[Array, "k p"]:
-        return jnp.zeros((self.train.shape[0], problem.X.shape[1]), problem.X.dtype)
+    def start(self, problem: Problem) -> Float[Array, "k p ..."]:
+        return jnp.zeros((self.train.shape[0], *problem.coef_shape), problem.X.dtype)
 
     def value(
-        self, problem: Problem, init: Float[Array, "k p"], tol: float
-    ) -> tuple[Float[Array, ""], Float[Array, "k p"]]:
+        self, problem: Problem, init: Float[Array, "k p ..."], tol: float
+    ) -> tuple[Float[Array, ""], Float[Array, "k p ..."]]:
         if self.train.shape[1] != problem.y.shape[0]:
             raise ValueError(
                 f"the folds are made for {self.train.shape[1]} samples but the problem has "

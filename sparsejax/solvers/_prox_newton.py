@@ -20,7 +20,7 @@ from ._working_set import WorkingSet
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 _HALVINGS = 40
-_FLOOR = 1e-4  # smallest curvature of a sample, relative to what is typical
+_FLOOR = 1e-6  # smallest curvature of a sample, relative to what is typical
 _FORCING = 0.01  # gap of a model's solution, relative to that of the point it was made at
 
 _WORKING_SET = WorkingSet()  # making one takes as long as a small solve
