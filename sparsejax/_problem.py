@@ -199,8 +199,7 @@ def project_intercept(problem: Problem) -> tuple[Problem, Centring | Profiling |
         loss = profile(loss=problem.loss)
         profiled = replace(problem, loss=loss, fit_intercept=False)
         return profiled, Profiling(profiled)
-    weights = problem.loss.row_weights(problem.y)
-    weights = weights / jnp.sum(weights)
+    weights = problem.loss.mean_weights(problem.y)
     centring = Centring(problem.X.rmatvec(weights), weights @ problem.y)
     centred = replace(
         problem,

@@ -250,6 +250,10 @@ class AbstractQuadraticLoss(AbstractPointwiseLoss, AbstractPointwiseProximalLoss
     ) -> Float[Array, "..."]:
         return v + (y - v) * step / (1 + step)
 
+    def mean_weights(self, y: Float[Array, "n ..."]) -> Float[Array, " n"]:
+        """The curvatures h scaled to sum to one: the weights of the means that centre a problem."""
+        return self.row_weights(y)
+
     def gram(
         self, rows: Float[Array, "k n"], columns: Float[Array, "m n"], y: Float[Array, "n ..."]
     ) -> Float[Array, "k m"]:

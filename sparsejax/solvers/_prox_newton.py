@@ -35,6 +35,9 @@ class _Weighted(AbstractQuadraticLoss):
     def row_weights(self, y: Float[Array, " n"]) -> Float[Array, " n"]:
         return self.curvatures
 
+    def mean_weights(self, y: Float[Array, " n"]) -> Float[Array, " n"]:
+        return self.curvatures / jnp.sum(self.curvatures)
+
 
 class _State(eqx.Module):
     iterate: Iterate
