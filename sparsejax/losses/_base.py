@@ -68,6 +68,10 @@ class AbstractLoss(eqx.Module):
             return jnp.full(y.shape[0], 1 / y.shape[0], y.dtype)
         return self.sample_weight / jnp.sum(self.sample_weight)
 
+    def mean_weights(self, y: Float[Array, "n ..."]) -> Float[Array, " n"]:
+        """The weights of the means that centre a problem, which sum to one."""
+        return self.row_weights(y)
+
     def reweighted(self, factors: Float[Array, " n"] | None) -> Self:
         """The loss with its sample weights multiplied by factors, or without any for None."""
         if factors is not None and self.sample_weight is not None:
@@ -249,10 +253,6 @@ class AbstractQuadraticLoss(AbstractPointwiseLoss, AbstractPointwiseProximalLoss
         self, v: Float[Array, "..."], step: Float[Array, "..."], y: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return v + (y - v) * step / (1 + step)
-
-    def mean_weights(self, y: Float[Array, "n ..."]) -> Float[Array, " n"]:
-        """The curvatures h scaled to sum to one: the weights of the means that centre a problem."""
-        return self.row_weights(y)
 
     def gram(
         self, rows: Float[Array, "k n"], columns: Float[Array, "m n"], y: Float[Array, "n ..."]
