@@ -9,12 +9,12 @@ from jaxtyping import Array, Bool, Float
 
 from .._arrays import inexact
 from .._checks import check_nonnegative, is_nonnegative
+from .._first_order import largest_eigenvalue, restarted_momentum, wave
 from ..designs import AbstractDesign, as_design
 from ._base import AbstractStrengthPenalty
 from ._groups import ratio
 
 _MAX_STEPS = 100_000
-_POWER_STEPS = 60
 
 
 class Analysis(AbstractStrengthPenalty):
@@ -103,19 +103,9 @@ class Analysis(AbstractStrengthPenalty):
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
         limit = jnp.asarray(step * self.strength, v.dtype)
         D = self.operator
-        m = D.shape[0]
-        wave = jnp.sin(1.0 + jnp.arange(m, dtype=v.dtype) ** 2)
-
-        def normalised(x: Array) -> Array:
-            size = jnp.linalg.norm(x)
-            return x / jnp.where(size > 0, size, 1.0)
-
-        def multiply(_: int, x: Array) -> Array:
-            return normalised(D.matvec(D.rmatvec(x)))
-
-        top = jax.lax.fori_loop(0, _POWER_STEPS, multiply, normalised(wave))
-        bound = 1.05 * jnp.linalg.norm(D.matvec(D.rmatvec(top)))
-        size = 1 / jnp.where(bound > 0, bound, 1.0)
+        zeros = jnp.zeros(D.shape[0], v.dtype)
+        start = wave(zeros.shape, zeros.dtype)
+        size = 1 / (1.05 * largest_eigenvalue(lambda x: D.matvec(D.rmatvec(x)), start))
         tol = 1e-12 if v.dtype == jnp.float64 else 1e-6
 
         def gap(forces: Array) -> Array:
@@ -131,14 +121,11 @@ class Analysis(AbstractStrengthPenalty):
             forces, ahead, momentum, steps = state
             new = jnp.clip(ahead + size * D.matvec(v - D.rmatvec(ahead)), -limit, limit)
             uphill = jnp.vdot(ahead - new, new - forces) > 0
-            momentum = jnp.where(uphill, 1.0, momentum)
-            following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
-            weight = jnp.where(uphill, 0.0, (momentum - 1) / following)
+            weight, following = restarted_momentum(momentum, uphill)
             return new, new + weight * (new - forces), following, steps + 1
 
-        zeros = jnp.zeros(m, v.dtype)
-        start = (zeros, zeros, jnp.ones((), v.dtype), jnp.array(0))
-        return v - D.rmatvec(jax.lax.while_loop(unfinished, improve, start)[0])
+        first = (zeros, zeros, jnp.ones((), v.dtype), jnp.array(0))
+        return v - D.rmatvec(jax.lax.while_loop(unfinished, improve, first)[0])
 
     def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
         """The nonzero entries; the structure of w is in D w."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at
+from .._first_order import largest_eigenvalue, restarted_momentum, wave
 from .._problem import Problem, matvec, rmatvec
 from ..losses import AbstractSmoothLoss
 from ..penalties import Analysis
@@ -87,9 +88,7 @@ def _accelerated_step(problem: Problem, state: _State, step: Float[Array, ""]) -
     coef = problem.penalty.prox(state.lookahead - step * gradient, step)
     predictions = problem.predict(coef)
     uphill = jnp.vdot(state.lookahead - coef, coef - previous.coef) > 0
-    momentum = jnp.where(uphill, 1.0, state.momentum)
-    following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
-    weight = jnp.where(uphill, 0.0, (momentum - 1) / following)
+    weight, following = restarted_momentum(state.momentum, uphill)
     return _State(
         Iterate(coef, predictions, previous.pull, previous.gap),
         coef + weight * (coef - previous.coef),
@@ -99,25 +98,13 @@ def _accelerated_step(problem: Problem, state: _State, step: Float[Array, ""]) -
     )
 
 
-def lipschitz_constant(problem: Problem, num_iterations: int = 60) -> Float[Array, ""]:
-    """Largest eigenvalue of Xᵀ diag(bound) X by power iteration, two per cent added.
-
-    The start is Xᵀ of a fixed vector with no symmetry, so that no eigenvector is missed and the
-    result is the same every time.
-    """
+def lipschitz_constant(problem: Problem) -> Float[Array, ""]:
+    """Largest eigenvalue of Xᵀ diag(bound) X by power iteration, two per cent added."""
     bound = problem.loss.curvature_bound(problem.y)
     shape = problem.predict_zero().shape
     bound = jnp.broadcast_to(bound.reshape(bound.shape + (1,) * (len(shape) - bound.ndim)), shape)
-    wave = jnp.sin(1.0 + jnp.arange(bound.size, dtype=bound.dtype) ** 2).reshape(shape)
-
-    def normalised(v: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
-        norm = jnp.linalg.norm(v)
-        return v / jnp.where(norm > 0, norm, 1.0)
 
     def multiply(v: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
         return rmatvec(problem.X, bound * matvec(problem.X, v))
 
-    start = normalised(rmatvec(problem.X, wave))
-    vector = jax.lax.fori_loop(0, num_iterations, lambda _, v: normalised(multiply(v)), start)
-    largest = jnp.linalg.norm(multiply(vector))
-    return 1.02 * jnp.where(largest > 0, largest, 1.0)
+    return 1.02 * largest_eigenvalue(multiply, rmatvec(problem.X, wave(shape, bound.dtype)))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._first_order import largest_eigenvalue, restarted_momentum, wave
 from .._problem import Problem
 from ._gram import GramProblem
 from ._semismooth_newton import AbstractGramSolver
@@ -42,8 +43,9 @@ class GramFISTA(AbstractGramSolver):
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
     ) -> tuple[Float[Array, "k ..."], Int[Array, ""]]:
-        step = 1 / _largest_eigenvalue(problem)
         start, one = problem.start, jnp.ones_like(tol)
+        column = (start.shape[0], *(1,) * (start.ndim - 1))  # the Gram matrix is that of any task
+        step = 1 / (1.05 * largest_eigenvalue(problem.matvec, wave(column, start.dtype), 40))
         gap = problem.gap(problem.start_coef, problem.pull)
 
         def unfinished(state: _State) -> Bool[Array, ""]:
@@ -53,9 +55,7 @@ class GramFISTA(AbstractGramSolver):
             pull = problem.pull - problem.matvec(state.lookahead - start)
             point = problem.prox(state.lookahead + step * pull, step)
             uphill = jnp.vdot(state.lookahead - point, point - state.point) > 0
-            momentum = jnp.where(uphill, 1.0, state.momentum)
-            following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
-            weight = jnp.where(uphill, 0.0, (momentum - 1) / following)
+            weight, following = restarted_momentum(state.momentum, uphill)
             lookahead = point + weight * (point - state.point)
             return _State(point, lookahead, following, state.gap, state.count + 1)
 
@@ -70,16 +70,3 @@ class GramFISTA(AbstractGramSolver):
         # Once more from where it ended, in the units of the penalty, so that zeros are exact.
         coef = problem.prox_coef(final.point, jnp.finfo(tol.dtype).tiny * one)
         return jnp.where(final.count == 0, problem.start_coef, coef), final.count
-
-
-def _largest_eigenvalue(problem: GramProblem) -> Float[Array, ""]:
-    """Of the Gram matrix, by power iteration, which stays below: five per cent are added."""
-    start = problem.start
-    ones = jnp.ones((start.shape[0], *(1,) * (start.ndim - 1)), start.dtype)
-    wave = ones * jnp.sin(1.0 + jnp.arange(start.shape[0])).reshape(ones.shape)
-
-    def multiply(_: Int[Array, ""], v: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
-        return problem.matvec(v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(v.dtype).tiny))
-
-    norm = jnp.linalg.norm(jax.lax.fori_loop(0, 40, multiply, wave))
-    return 1.05 * jnp.where(norm > 0, norm, 1.0)

@@ -10,7 +10,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at
 from .._dual import Dual, first_dual, needs_dual
+from .._first_order import largest_eigenvalue, wave
 from .._infeasible import least_squares_ray, lies_outside_range
+from .._modules import replace
 from .._problem import Problem, matvec, rmatvec
 from ..losses import (
     AbstractProximalLoss,
@@ -23,7 +25,6 @@ from ..losses._profiled import Profiled
 from ..penalties import Analysis
 from ._base import AbstractSolver
 
-_POWER_STEPS = 60
 # A restart: when the distance to the fixed point has shrunk to the first factor of what it was
 # at the last one, or to the second but grows, or after that part of all steps.
 _SUFFICIENT, _NECESSARY, _ARTIFICIAL = 0.2, 0.8, 0.36
@@ -102,121 +103,128 @@ class PrimalDual(AbstractSolver):
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
-        operators = _operators(problem)
-        proxes = _conjugate_proxes(problem)
-        norms = tuple(_norm(multiply, transpose, start.coef) for multiply, transpose in operators)
-
-        def refreshed(coef: Array, duals: tuple[Array, ...]) -> _Point:
-            images = tuple(multiply(coef) for multiply, _ in operators)
-            return _Point(coef, duals, images, pulled(duals))
-
-        def pulled(duals: tuple[Array, ...]) -> Array:
-            parts = [transpose(u) for (_, transpose), u in zip(operators, duals, strict=True)]
-            return sum(parts[1:], parts[0])
-
-        def primal_dual_step(point: _Point, weight: Array) -> _Point:
-            tau = 1 / (weight * sum(norms))
-            sigmas = tuple(weight / norm for norm in norms)
-            coef = _primal_step(problem, point.coef, point.pull, tau)
-            images = tuple(multiply(coef) for multiply, _ in operators)
-            ahead = jax.tree.map(lambda new, old: 2 * new - old, images, point.images)
-            duals = tuple(map(_dual_step, proxes, point.duals, ahead, sigmas))
-            return _Point(coef, duals, images, pulled(duals))
-
-        def lengths(before: _Point, after: _Point) -> tuple[Array, Array, Array]:
-            """Squares of both parts of a move at weight one, and twice their product."""
-            primal = sum(norms) * jnp.sum((after.coef - before.coef) ** 2)
-            pairs = zip(after.duals, before.duals, norms, strict=True)
-            dual = sum(norm * jnp.sum((new - old) ** 2) for new, old, norm in pairs)
-            cross = 2 * jnp.vdot(after.coef - before.coef, after.pull - before.pull)
-            return primal, jnp.asarray(dual), cross
-
-        def one_step(_: Any, state: _State) -> _State:
-            moved = primal_dual_step(state.point, state.weight)
-            primal, dual, cross = lengths(state.point, moved)
-            square = state.weight * primal - cross + dual / state.weight
-            distance = jnp.sqrt(jnp.maximum(square, 0.0))
-            first = jnp.where(state.since == 0, distance, state.first)
-            shrunk = distance <= _SUFFICIENT * first
-            growing = (distance <= _NECESSARY * first) & (distance > state.last)
-            long = state.since >= _ARTIFICIAL * state.steps + 10
-            restart = (shrunk | growing | long) & (state.since > 0)
-            ahead = (state.since + 1) / (state.since + 2)
-            ahead = jnp.asarray(ahead, distance.dtype)
-
-            def combined(new: Array, old: Array, anchor: Array) -> Array:
-                return jnp.where(restart, new, ahead * (2 * new - old) + (1 - ahead) * anchor)
-
-            point = jax.tree.map(combined, moved, state.point, state.anchor)
-            anchor = jax.tree.map(lambda n, a: jnp.where(restart, n, a), moved, state.anchor)
-            weight = jnp.where(restart, rebalanced(state, moved), state.weight)
-            size, dual_size, _ = lengths(jax.tree.map(jnp.zeros_like, moved), moved)
-            rounding = jnp.finfo(distance.dtype).eps ** 2 / 16
-            settled = square <= rounding * (state.weight * size + dual_size / state.weight)
-            return _State(
-                point,
-                anchor,
-                moved,
-                weight,
-                first,
-                distance,
-                jnp.where(restart, 0, state.since + 1),
-                state.steps + 1,
-                state.best,
-                state.infeasible,
-                settled,
-            )
-
-        def rebalanced(state: _State, moved: _Point) -> Array:
-            """The weight, half way (in logarithms) to the one that balances the last moves."""
-            primal, dual, _ = lengths(state.anchor, moved)
-            usable = (primal > 0) & (dual > 0) & jnp.isfinite(primal) & jnp.isfinite(dual)
-            balance = jnp.sqrt(jnp.where(usable, dual, 1.0) / jnp.where(usable, primal, 1.0))
-            return jnp.where(usable, jnp.sqrt(state.weight * balance), state.weight)
+        weight, norms = step_sizes(problem)
+        method = _Method(problem, norms)
+        constrained = isinstance(problem.loss, Equality)
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = (state.best.gap > tol) & (state.steps < max_steps)
             return going & ~state.infeasible & ~state.settled
 
         def round_of_steps(state: _State) -> _State:
-            fresh = refreshed(state.point.coef, state.point.duals)
-            state = eqx.tree_at(lambda s: s.point, state, fresh)
-            state = jax.lax.fori_loop(0, self.check_every, one_step, state)
+            # Fresh products: thousands of incremental updates would drift.
+            fresh = method.at(state.point.coef, state.point.duals)
+            state = replace(state, point=fresh)
+            state = jax.lax.fori_loop(0, self.check_every, lambda _, s: method.advance(s), state)
             found = _evaluated(problem, state.moved)
             better = (found.gap <= state.best.gap) | ~jnp.isfinite(state.best.gap)
             best = jax.tree.map(lambda n, b: jnp.where(better, n, b), found, state.best)
-            state = eqx.tree_at(lambda s: s.best, state, best)
-            if isinstance(problem.loss, Equality):
+            infeasible = state.infeasible
+            if constrained:
                 ray = state.moved.duals[0] - state.anchor.duals[0]
                 infeasible = lies_outside_range(problem, ray)
-                state = eqx.tree_at(lambda s: s.infeasible, state, infeasible)
-            return state
+            return replace(state, best=best, infeasible=infeasible)
 
         dual = start.dual if start.dual is not None else first_dual(problem, start.predictions)
-        blocks: tuple[Array, ...] = (dual.loss,)
-        if dual.penalty is not None:
-            blocks = (dual.loss, dual.penalty)
-        point = refreshed(start.coef, blocks)
-        zero, one = jnp.array(0), jnp.ones_like(start.gap)
-        infeasible = jnp.array(False)
-        if isinstance(problem.loss, Equality):
-            infeasible = lies_outside_range(problem, least_squares_ray(problem))
-        weight = _first_weight(problem, norms[0])
-        state = _State(
-            point, point, point, weight, one, one, zero, zero, start, infeasible, jnp.array(False)
-        )
-        final = jax.lax.while_loop(unfinished, round_of_steps, state)
+        point = method.at(start.coef, _blocks(dual))
+        zero, one, no = jnp.array(0), jnp.ones_like(start.gap), jnp.array(False)
+        infeasible = lies_outside_range(problem, least_squares_ray(problem)) if constrained else no
+        first = _State(point, point, point, weight, one, one, zero, zero, start, infeasible, no)
+        final = jax.lax.while_loop(unfinished, round_of_steps, first)
         stats = {"num_steps": final.steps}
-        if isinstance(problem.loss, Equality):
+        if constrained:
             stats["infeasible"] = final.infeasible & ~(final.best.gap <= tol)
         return final.best, stats
 
 
+class _Method:
+    """The steps of the method for one problem, given the norms of the blocks of K."""
+
+    def __init__(self, problem: Problem, norms: tuple[Float[Array, ""], ...]):
+        self.problem, self.norms = problem, norms
+        self.operators, self.proxes = _operators(problem), _conjugate_proxes(problem)
+
+    def at(self, coef: Array, duals: tuple[Array, ...]) -> _Point:
+        """A point with its products."""
+        images = tuple(multiply(coef) for multiply, _ in self.operators)
+        return self._with_pull(coef, duals, images)
+
+    def _with_pull(
+        self, coef: Array, duals: tuple[Array, ...], images: tuple[Array, ...]
+    ) -> _Point:
+        parts = [transpose(u) for (_, transpose), u in zip(self.operators, duals, strict=True)]
+        return _Point(coef, duals, images, sum(parts[1:], parts[0]))
+
+    def step(self, point: _Point, weight: Float[Array, ""]) -> _Point:
+        """The step of Chambolle and Pock, which leaves solutions where they are."""
+        coef = _primal_step(self.problem, point.coef, point.pull, 1 / (weight * sum(self.norms)))
+        images = tuple(multiply(coef) for multiply, _ in self.operators)
+        blocks = zip(self.proxes, point.duals, images, point.images, self.norms, strict=True)
+        duals = []
+        for prox, dual, new, old, norm in blocks:
+            sigma = weight / norm
+            duals.append(prox(dual + sigma * (2 * new - old), sigma))
+        return self._with_pull(coef, tuple(duals), images)
+
+    def lengths(self, before: _Point, after: _Point) -> tuple[Array, Array, Array]:
+        """Squares of both parts of a move at weight one, and twice their product."""
+        primal = sum(self.norms) * jnp.sum((after.coef - before.coef) ** 2)
+        pairs = zip(after.duals, before.duals, self.norms, strict=True)
+        dual = sum(norm * jnp.sum((new - old) ** 2) for new, old, norm in pairs)
+        cross = 2 * jnp.vdot(after.coef - before.coef, after.pull - before.pull)
+        return primal, jnp.asarray(dual), cross
+
+    def advance(self, state: _State) -> _State:
+        """A step, then a restart where one is due, else the reflection towards the anchor."""
+        moved = self.step(state.point, state.weight)
+        primal, dual, cross = self.lengths(state.point, moved)
+        square = state.weight * primal - cross + dual / state.weight
+        distance = jnp.sqrt(jnp.maximum(square, 0.0))
+        first = jnp.where(state.since == 0, distance, state.first)
+        shrunk = distance <= _SUFFICIENT * first
+        growing = (distance <= _NECESSARY * first) & (distance > state.last)
+        long = state.since >= _ARTIFICIAL * state.steps + 10
+        restart = (shrunk | growing | long) & (state.since > 0)
+        ahead = jnp.asarray((state.since + 1) / (state.since + 2), distance.dtype)
+
+        def combined(new: Array, old: Array, anchor: Array) -> Array:
+            return jnp.where(restart, new, ahead * (2 * new - old) + (1 - ahead) * anchor)
+
+        size, dual_size, _ = self.lengths(jax.tree.map(jnp.zeros_like, moved), moved)
+        rounding = jnp.finfo(distance.dtype).eps ** 2 / 16
+        return replace(
+            state,
+            point=jax.tree.map(combined, moved, state.point, state.anchor),
+            anchor=jax.tree.map(lambda n, a: jnp.where(restart, n, a), moved, state.anchor),
+            moved=moved,
+            weight=jnp.where(restart, self._rebalanced(state, moved), state.weight),
+            first=first,
+            last=distance,
+            since=jnp.where(restart, 0, state.since + 1),
+            steps=state.steps + 1,
+            settled=square <= rounding * (state.weight * size + dual_size / state.weight),
+        )
+
+    def _rebalanced(self, state: _State, moved: _Point) -> Float[Array, ""]:
+        """The weight, half way (in logarithms) to the one that balances the last moves."""
+        primal, dual, _ = self.lengths(state.anchor, moved)
+        usable = (primal > 0) & (dual > 0) & jnp.isfinite(primal) & jnp.isfinite(dual)
+        balance = jnp.sqrt(jnp.where(usable, dual, 1.0) / jnp.where(usable, primal, 1.0))
+        return jnp.where(usable, jnp.sqrt(state.weight * balance), state.weight)
+
+
+def _blocks(dual: Dual) -> tuple[Array, ...]:
+    return (dual.loss,) if dual.penalty is None else (dual.loss, dual.penalty)
+
+
+def _dual_of(blocks: tuple[Array, ...]) -> Dual:
+    u, *forces = blocks
+    return Dual(u, forces[0] if forces else None)
+
+
 def _evaluated(problem: Problem, point: _Point) -> Iterate:
-    if not needs_dual(problem):
-        return iterate_at(problem, point.coef)
-    u, *forces = point.duals
-    return iterate_at(problem, point.coef, dual=Dual(u, forces[0] if forces else None))
+    dual = _dual_of(point.duals) if needs_dual(problem) else None
+    return iterate_at(problem, point.coef, dual=dual)
 
 
 def _primal_step(problem: Problem, coef: Array, pull: Array, tau: Array) -> Array:
@@ -225,16 +233,11 @@ def _primal_step(problem: Problem, coef: Array, pull: Array, tau: Array) -> Arra
     return problem.penalty.prox(coef - tau * pull, tau)
 
 
-def _dual_step(prox: Callable, dual: Array, image: Array, sigma: Array) -> Array:
-    return prox(dual + sigma * image, sigma)
-
-
 def step_sizes(problem: Problem) -> tuple[Float[Array, ""], tuple[Float[Array, ""], ...]]:
-    """τ and a σ for every block of the dual with which ``saddle_step`` converges."""
-    zeros = jnp.zeros(problem.coef_shape, problem.X.dtype)
-    norms = tuple(_norm(*pair, zeros) for pair in _operators(problem))
-    weight = _first_weight(problem, norms[0])
-    return 1 / (weight * sum(norms)), tuple(weight / norm for norm in norms)
+    """What ``saddle_step`` needs to converge: a weight, and the norms of the blocks of K."""
+    start = wave(problem.coef_shape, problem.X.dtype)
+    norms = tuple(_norm(*pair, start) for pair in _operators(problem))
+    return _first_weight(problem, norms[0]), norms
 
 
 def saddle_step(
@@ -244,14 +247,10 @@ def saddle_step(
     sizes: tuple[Float[Array, ""], tuple[Float[Array, ""], ...]],
 ) -> tuple[Float[Array, "p ..."], Dual]:
     """One step of the method, which leaves solutions where they are; differentiable."""
-    tau, sigmas = sizes
-    operators = _operators(problem)
-    duals = (dual.loss,) if dual.penalty is None else (dual.loss, dual.penalty)
-    pulls = [transpose(u) for (_, transpose), u in zip(operators, duals, strict=True)]
-    new = _primal_step(problem, coef, sum(pulls[1:], pulls[0]), tau)
-    ahead = tuple(multiply(2 * new - coef) for multiply, _ in operators)
-    u, *forces = map(_dual_step, _conjugate_proxes(problem), duals, ahead, sigmas)
-    return new, Dual(u, forces[0] if forces else None)
+    weight, norms = sizes
+    method = _Method(problem, norms)
+    moved = method.step(method.at(coef, _blocks(dual)), weight)
+    return moved.coef, _dual_of(moved.duals)
 
 
 def _operators(problem: Problem) -> list[tuple[Callable, Callable]]:
@@ -276,20 +275,9 @@ def _conjugate_proxes(problem: Problem) -> list[Callable[[Array, Array], Array]]
     return [loss, lambda v, sigma: problem.penalty.nearest_force(v)]
 
 
-def _norm(multiply: Callable, transpose: Callable, coef: Array) -> Float[Array, ""]:
-    """Largest singular value by power iteration, two per cent added."""
-    wave = jnp.sin(1.0 + jnp.arange(coef.size, dtype=coef.dtype) ** 2).reshape(coef.shape)
-
-    def normalised(w: Array) -> Array:
-        size = jnp.linalg.norm(w)
-        return w / jnp.where(size > 0, size, 1.0)
-
-    def step(_: int, w: Array) -> Array:
-        return normalised(transpose(multiply(w)))
-
-    top = jax.lax.fori_loop(0, _POWER_STEPS, step, normalised(wave))
-    largest = 1.02 * jnp.linalg.norm(multiply(top))
-    return jnp.where(largest > 0, largest, 1.0)
+def _norm(multiply: Callable, transpose: Callable, start: Array) -> Float[Array, ""]:
+    """Largest singular value, two per cent added."""
+    return 1.02 * jnp.sqrt(largest_eigenvalue(lambda w: transpose(multiply(w)), start))
 
 
 def _first_weight(problem: Problem, norm: Float[Array, ""]) -> Float[Array, ""]:
