@@ -81,76 +81,57 @@ def feasible_dual(problem: Problem, coef: Float[Array, "p ..."], dual: Dual) -> 
     """
     loss, penalty, y = problem.loss, problem.penalty, problem.y
     u = loss.nearest_dual(dual.loss, y) if hasattr(loss, "nearest_dual") else dual.loss
-    dual = Dual(u, dual.penalty)
     if coef.ndim > 1:
-        return dual
-    null_space = penalty.null_space(problem.X.shape[1])
+        return Dual(u, dual.penalty)
     hidden = isinstance(loss, ProfiledKinks)
-
-    def constraints(residual: Array, u: Array) -> Array:
-        return jnp.append(residual, jnp.sum(u)) if hidden else residual
-
-    def constants(x: Array) -> tuple[Array, Any]:
-        return (x[:-1], x[-1]) if hidden else (x, 0.0)
-
+    null_space = penalty.null_space(problem.X.shape[1])
     if isinstance(penalty, Analysis):
         assert dual.penalty is not None
-        dual = Dual(dual.loss, penalty.nearest_force(dual.penalty))
-
-        def apply(dual: Dual) -> Array:
-            assert dual.penalty is not None
-            pull = problem.X.rmatvec(dual.loss) + penalty.operator.rmatvec(dual.penalty)
-            return constraints(pull, dual.loss)
-
-        def transpose(x: Array) -> Dual:
-            w, b = constants(x)
-            return Dual(problem.X.matvec(w) + b, penalty.operator.matvec(w))
-
-        return _corrected(problem, dual, apply, transpose)
+        dual = Dual(u, penalty.nearest_force(dual.penalty))
+        return _corrected(problem, dual, hidden, lambda pull: pull, lambda w: w)
+    dual = Dual(u, None)
     if null_space is not None:
-
-        def transpose_null(x: Array) -> Dual:
-            w, b = constants(x)
-            return Dual(problem.X.matvec(null_space @ w) + b, None)
-
-        def apply_null(dual: Dual) -> Array:
-            return constraints(null_space.T @ problem.X.rmatvec(dual.loss), dual.loss)
-
-        return _corrected(problem, dual, apply_null, transpose_null)
-    if isinstance(penalty, AbstractGroupSeparablePenalty):
-        pull = -problem.X.rmatvec(dual.loss)
-        free = jnp.broadcast_to(penalty.is_free(), coef.shape)
-        # Constraints on one side only (nonnegative coefficients) bind where they are violated.
-        binding = free & ((penalty.saturation(coef, pull) > 1) | (coef != 0))
-
-        def apply_free(dual: Dual) -> Array:
-            pulls = jnp.where(binding, problem.X.rmatvec(dual.loss), 0.0)
-            return constraints(pulls, dual.loss)
-
-        def transpose_free(x: Array) -> Dual:
-            w, b = constants(x)
-            return Dual(problem.X.matvec(jnp.where(binding, w, 0.0)) + b, None)
-
-        needed = jnp.any(binding) | hidden
-        correct = lambda: _corrected(problem, dual, apply_free, transpose_free)  # noqa: E731
-        return jax.lax.cond(needed, correct, lambda: dual)
-    if hidden:
-
-        def transpose_constants(x: Array) -> Dual:
-            return Dual(jnp.broadcast_to(x, dual.loss.shape), None)
-
-        return _corrected(problem, dual, lambda d: jnp.sum(d.loss)[None], transpose_constants)
-    return dual
+        N = null_space
+        return _corrected(problem, dual, hidden, lambda pull: N.T @ pull, lambda x: N @ x)
+    if not isinstance(penalty, AbstractGroupSeparablePenalty):
+        return _corrected(problem, dual, hidden) if hidden else dual
+    pull = -problem.X.rmatvec(dual.loss)
+    # Constraints on one side only (nonnegative coefficients) bind where they are violated.
+    binding = penalty.is_free() & ((penalty.saturation(coef, pull) > 1) | (coef != 0))
+    mask = lambda x: jnp.where(binding, x, 0.0)  # noqa: E731
+    correct = lambda: _corrected(problem, dual, hidden, mask, mask)  # noqa: E731
+    return jax.lax.cond(jnp.any(binding) | hidden, correct, lambda: dual)
 
 
 def _corrected(
     problem: Problem,
     dual: Dual,
-    apply: Callable[[Dual], Array],
-    transpose: Callable[[Array], Dual],
+    hidden: bool,
+    project: Callable[[Array], Array] | None = None,
+    lift: Callable[[Array], Array] | None = None,
 ) -> Dual:
-    """The dual, less what ``apply`` finds in it, where its entries may move."""
+    """The dual moved, where its entries may, until nothing is left of ``project``(Xᵀu + Dᵀζ).
+
+    ``lift`` is the transpose of ``project``. With a hidden intercept, nothing is left of Σu either.
+    """
     loss, penalty = problem.loss, problem.penalty
+
+    def apply(dual: Dual) -> tuple[Array, Array]:
+        total = jnp.sum(dual.loss) if hidden else jnp.zeros((), dual.loss.dtype)
+        if project is None:
+            return jnp.zeros(0, total.dtype), total
+        pull = problem.X.rmatvec(dual.loss)
+        if dual.penalty is not None:
+            pull = pull + penalty.operator.rmatvec(dual.penalty)
+        return project(pull), total
+
+    def transpose(x: tuple[Array, Array]) -> Dual:
+        if lift is None:
+            return Dual(jnp.broadcast_to(x[1], dual.loss.shape), None)
+        w = lift(x[0])
+        forces = None if dual.penalty is None else penalty.operator.matvec(w)
+        return Dual(problem.X.matvec(w) + (x[1] if hidden else 0.0), forces)
+
     if hasattr(loss, "dual_room"):
         room = loss.dual_room(dual.loss, problem.y)
     else:
@@ -158,18 +139,19 @@ def _corrected(
     forces = None if dual.penalty is None else penalty.force_room(dual.penalty)
     weights = Dual(room, forces)
 
-    def move(x: Array) -> Dual:
+    def move(x: tuple[Array, Array]) -> Dual:
         return jax.tree.map(jnp.multiply, weights, transpose(x))
 
-    def normal(x: Array) -> Array:
+    def normal(x: tuple[Array, Array]) -> tuple[Array, Array]:
         return apply(move(x))
 
     def refine(_: Any, dual: Dual) -> Dual:
         residual = apply(dual)
-        steps = min(2 * residual.size + 10, _MAX_CG_STEPS)
-        tol = float(jnp.finfo(residual.dtype).eps)
+        steps = min(2 * (residual[0].size + hidden) + 10, _MAX_CG_STEPS)
+        tol = float(jnp.finfo(residual[0].dtype).eps)
         x, _ = jax.scipy.sparse.linalg.cg(normal, residual, tol=tol, maxiter=steps)
-        x = jnp.where(jnp.all(jnp.isfinite(x)), x, 0.0)
+        finite = jnp.all(jnp.isfinite(x[0])) & jnp.isfinite(x[1])
+        x = jax.tree.map(lambda part: jnp.where(finite, part, 0.0), x)
         return jax.tree.map(jnp.subtract, dual, move(x))
 
     return jax.lax.fori_loop(0, _REFINEMENTS, refine, dual)

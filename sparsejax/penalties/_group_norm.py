@@ -22,6 +22,7 @@ from ._groups import (
     segment_maxima,
     segment_norms,
     segment_sums,
+    soft_threshold,
 )
 
 
@@ -73,7 +74,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
 
     def _shrink(self, v: Float[Array, " p"], step: Any) -> tuple[Array, Array, Array]:
         """v after soft thresholding, the length of every group then, and what is left of it."""
-        soft = _soft(v, step * self.inner_slope())
+        soft = soft_threshold(v, step * self.inner_slope())
         norms = self._norms(soft)
         if jnp.ndim(step):
             step = jax.ops.segment_max(step, self.groups, self.num_groups)  # constant within one
@@ -110,7 +111,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
     ) -> Float[Array, " p"]:
         """Every coefficient carries the Euclidean distance of its group."""
         inner, outer, norms = self.inner_slope(), self.outer_slopes(), self._norms(w)
-        resting = self._norms(_soft(-grad, inner))
+        resting = self._norms(soft_threshold(-grad, inner))
         resting = jnp.where(resting > outer, resting - outer, 0.0)
         at_zero = jnp.maximum(jnp.abs(grad) - inner, 0.0)
         moving = self._norms(jnp.where(w == 0, at_zero, grad + self.local_gradient(w)))
@@ -123,7 +124,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
 
     def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
         inner, outer = self.inner_slope(), self.outer_slopes()
-        group = ratio(self._norms(_soft(c, inner)) + inner, outer + inner)[self.groups]
+        group = ratio(self._norms(soft_threshold(c, inner)) + inner, outer + inner)[self.groups]
         return jnp.where(self._norms(w)[self.groups] > 0, ratio(jnp.abs(c), inner), group)
 
     def is_free(self) -> Bool[Array, " p"]:
@@ -148,7 +149,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
 
     def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
         inner, outer, norms = self.inner_slope(), self.outer_slopes(), self._norms(w)
-        soft = _soft(c, inner)
+        soft = soft_threshold(c, inner)
         # Rounding of one sum a group.
         slack = 1 + (4 + self.largest) * jnp.finfo(c.dtype).eps
         rounding = slack * outer + (slack - 1) * inner
@@ -209,7 +210,7 @@ def _gauges(
     """The root t_g of ‖soft(c_g, t·inner)‖ = t·outer_g for every group of outer_g > 0."""
 
     def newton(t: Array, c: Array, inner: Array, outer: Array) -> tuple[Array, Array]:
-        soft = _soft(c, inner * t[groups])
+        soft = soft_threshold(c, inner * t[groups])
         norms = segment_norms(soft, groups, outer.size)
         slope = outer + inner * ratio(segment_sums(jnp.abs(soft), groups, outer.size), norms)
         return norms - t * outer, slope
@@ -228,7 +229,3 @@ def _gauges(
     residual, slope = newton(root, c, inner, outer)
     change = residual - jax.lax.stop_gradient(residual)
     return root + change / jax.lax.stop_gradient(slope)
-
-
-def _soft(v: Float[Array, " p"], threshold: Array) -> Float[Array, " p"]:
-    return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)

@@ -50,8 +50,7 @@ def segment_sums(x: Float[Array, " p"], groups: Int[Array, " p"], num_groups: in
 
 def segment_norms(x: Float[Array, " p"], groups: Int[Array, " p"], num_groups: int) -> Array:
     """‖x_g‖₂ for every group, with derivative zero where it is zero."""
-    squares = segment_sums(x**2, groups, num_groups)
-    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+    return root(segment_sums(x**2, groups, num_groups))
 
 
 def segment_maxima(x: Float[Array, " p"], groups: Int[Array, " p"], num_groups: int) -> Array:
@@ -63,6 +62,17 @@ def segment_means(x: Float[Array, " p"], groups: Int[Array, " p"], num_groups: i
     """The mean over its group for every entry of x."""
     count = segment_sums(jnp.ones_like(x), groups, num_groups)
     return (segment_sums(x, groups, num_groups) / jnp.maximum(count, 1))[groups]
+
+
+def root(squares: Float[Array, "..."]) -> Float[Array, "..."]:
+    """√squares, with derivative zero instead of NaN where it is zero."""
+    positive = squares > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
+
+
+def soft_threshold(v: Float[Array, "..."], threshold: Any) -> Float[Array, "..."]:
+    """v, nearer to zero by the threshold."""
+    return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)
 
 
 def ratio(numerator: Float[Array, "..."], denominator: Float[Array, "..."]) -> Float[Array, "..."]:

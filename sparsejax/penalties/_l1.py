@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._arrays import inexact, optional_inexact
 from .._checks import check_length, check_nonnegative, is_nonnegative
 from ._base import AbstractStrengthPenalty, AbstractVariationalPenalty, per_row
-from ._groups import scaled
+from ._groups import ratio, scaled, soft_threshold
 
 
 class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
@@ -80,7 +80,7 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
         threshold = scaled(self._slopes_for(v), step)
         if self.nonnegative:
             return jnp.maximum(v - threshold, 0.0)
-        return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)
+        return soft_threshold(v, threshold)
 
     def prox_derivative(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
         threshold = step * self.slopes()
@@ -106,8 +106,7 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
         return (w != 0) | (self._slopes_for(w) == 0)
 
     def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
-        slopes, pull = self._slopes_for(c), self._pull(c)
-        return jnp.where(pull == 0, 0.0, pull / slopes)
+        return ratio(self._pull(c), self._slopes_for(c))
 
     def is_free(self) -> Bool[Array, ""] | Bool[Array, " p"]:
         return self.slopes() == 0

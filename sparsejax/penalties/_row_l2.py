@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._arrays import inexact, optional_inexact
 from .._checks import check_length, check_nonnegative
 from ._base import AbstractGroupSeparablePenalty
-from ._groups import AbstractBlockPenalty, ratio
+from ._groups import AbstractBlockPenalty, ratio, root
 
 
 class RowL2(AbstractBlockPenalty, AbstractGroupSeparablePenalty):
@@ -59,9 +59,7 @@ class RowL2(AbstractBlockPenalty, AbstractGroupSeparablePenalty):
     def norms(self, w: Float[Array, "p *tasks"]) -> Float[Array, " p"]:
         if w.ndim == 1:
             return jnp.abs(w)
-        squares = jnp.sum(w**2, axis=1)
-        positive = squares > 0  # the derivative of a zero norm is zero, not NaN
-        return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
+        return root(jnp.sum(w**2, axis=1))
 
     def dual_norms(self, c: Float[Array, "p *tasks"]) -> Float[Array, " p"]:
         return self.norms(c)
