@@ -106,7 +106,7 @@ class Unrolled(AbstractAdjoint):
         how = jax.lax.stop_gradient((start, tol, max_steps))
         iterate, stats = run_sequentially(constant, solver, *how)
         iterate = jax.lax.stop_gradient(iterate)
-        size = 1 / lipschitz_constant(constant)
+        size = _step_at(constant, iterate.coef)
 
         def step(coef: Float[Array, "p ..."], _: None) -> tuple[Float[Array, "p ..."], None]:
             return proximal_step(problem, coef, size), None
@@ -162,4 +162,10 @@ def _coef_tangent(
         return saddle_tangent(problem, coef, iterate.dual, problem_dot)
     if isinstance(problem.penalty, AbstractNewtonPenalty) and coef.ndim == 1:
         return support_tangent(problem, coef, problem_dot)
-    return fixed_point_tangent(problem, coef, problem_dot, 1 / lipschitz_constant(problem))
+    return fixed_point_tangent(problem, coef, problem_dot, _step_at(problem, coef))
+
+
+def _step_at(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, ""]:
+    """Of a proximal-gradient step near ``coef``: the curvature elsewhere may have no bound."""
+    curvature = problem.loss.curvature(problem.predict(coef), problem.y)
+    return 1 / lipschitz_constant(problem, curvature)

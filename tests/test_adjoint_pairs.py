@@ -21,12 +21,20 @@ H = 1e-5
 GROUPS = np.array([0, 1, 0, 2, 1, 2, 0, 1])
 
 
-def _data(logistic, tasks=()):
+def _targets(loss, linear, rng):
+    if loss is losses.Logistic:
+        return np.where(linear > 0, 1.0, -1.0)
+    if loss is losses.Poisson:  # none is zero, so that each may move both ways
+        return rng.poisson(np.exp(linear / 3)) + 0.5
+    return linear
+
+
+def _data(loss, tasks=()):
     rng = np.random.default_rng(0)
     X, w = rng.normal(size=(2 * N, P)), np.zeros((P, *tasks))
     w[GROUPS == 0] = 1 + rng.random((3, *tasks))
     y = X @ w + rng.normal(size=(2 * N, *tasks)) + 0.3
-    y = np.where(y > 0, 1.0, -1.0) if logistic else y
+    y = _targets(loss, y, rng)
     offset = 0.3 * rng.normal(size=(N, *tasks))
     return tuple(map(jnp.asarray, (X[:N], y[:N], 0.5 + rng.random(N), offset, X[N:], y[N:])))
 
@@ -56,6 +64,13 @@ CASES = {
         (),
         0.3,
     ),
+    "poisson-slope": (
+        losses.Poisson,
+        lambda s: penalties.SLOPE(s * jnp.linspace(1.0, 0.3, P)),
+        True,
+        (),
+        0.1,
+    ),
     "squared-total-variation": (losses.Squared, penalties.TotalVariation, True, (), 0.1),
     "squared-row-l2": (losses.Squared, penalties.RowL2, True, (TASKS,), 0.3),
     "squared-nuclear": (losses.Squared, penalties.Nuclear, False, (TASKS,), 0.5),
@@ -66,7 +81,7 @@ CASES = {
 def _functional(case, adjoint=None):
     """(strength, X, y, weights, offset) -> loss on what was held out, and the coefficients."""
     loss, penalty, intercept, tasks, _ = CASES[case]
-    *_, held_out, target = map(np.asarray, _data(loss is losses.Logistic, tasks))
+    *_, held_out, target = map(np.asarray, _data(loss, tasks))
 
     def f(strength, X, y, weights, offset):
         problem = sj.Problem(X, y, loss(weights), penalty(strength), intercept, offset)
@@ -86,7 +101,7 @@ def _value_and_grad(case, adjoint=None):
 
 def _point(case):
     loss, _, _, tasks, strength = CASES[case]
-    return (jnp.asarray(strength), *_data(loss is losses.Logistic, tasks)[:4])
+    return (jnp.asarray(strength), *_data(loss, tasks)[:4])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -116,7 +131,7 @@ def test_forward_equals_reverse(case):
     np.testing.assert_allclose(forward, backward, rtol=1e-9)
 
 
-@pytest.mark.parametrize("case", ["squared-group-l2", "squared-nuclear"])
+@pytest.mark.parametrize("case", ["squared-group-l2", "squared-nuclear", "poisson-slope"])
 def test_unrolled_equals_implicit(case):
     """Well-conditioned: a few hundred proximal-gradient steps forget where they began."""
     point = _point(case)
@@ -150,7 +165,7 @@ def test_hessian_through_groups():
 
         return jax.value_and_grad(jax.grad(f))(strength)
 
-    X, y, *_ = _data(False)
+    X, y, *_ = _data(losses.Squared)
     X = jnp.append(X, jnp.zeros((N, 1)), axis=1)  # a zero within a group that moves
     _, bend = slope(jnp.asarray(0.2), X, y)
     up, down = (slope(jnp.asarray(0.2 + h), X, y)[0] for h in (H, -H))

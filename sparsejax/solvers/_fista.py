@@ -62,7 +62,7 @@ class FISTA(AbstractSolver):
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
-        step = 1 / lipschitz_constant(problem)
+        step = 1 / lipschitz_constant(problem, problem.loss.curvature_bound(problem.y))
         one = jnp.ones_like(start.gap)
         state = _State(start, start.coef, start.predictions, one, jnp.array(0))
 
@@ -98,13 +98,13 @@ def _accelerated_step(problem: Problem, state: _State, step: Float[Array, ""]) -
     )
 
 
-def lipschitz_constant(problem: Problem) -> Float[Array, ""]:
-    """Largest eigenvalue of Xᵀ diag(bound) X by power iteration, two per cent added."""
-    bound = problem.loss.curvature_bound(problem.y)
+def lipschitz_constant(problem: Problem, curvature: Float[Array, "n ..."]) -> Float[Array, ""]:
+    """Largest eigenvalue of Xᵀ diag(curvature) X by power iteration, two per cent added."""
     shape = problem.predict_zero().shape
-    bound = jnp.broadcast_to(bound.reshape(bound.shape + (1,) * (len(shape) - bound.ndim)), shape)
+    missing = (1,) * (len(shape) - curvature.ndim)
+    curvature = jnp.broadcast_to(curvature.reshape(curvature.shape + missing), shape)
 
     def multiply(v: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
-        return rmatvec(problem.X, bound * matvec(problem.X, v))
+        return rmatvec(problem.X, curvature * matvec(problem.X, v))
 
-    return 1.02 * largest_eigenvalue(multiply, rmatvec(problem.X, wave(shape, bound.dtype)))
+    return 1.02 * largest_eigenvalue(multiply, rmatvec(problem.X, wave(shape, curvature.dtype)))
