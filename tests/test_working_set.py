@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import sparsejax as sj
-from sparsejax.solvers._kept_gram import KeptGram, empty, form_gram, update_gram
+from sparsejax.penalties._block_matrix import BlockMatrix, Coupling
+from sparsejax.solvers._curvature import Columns, Gram
+from sparsejax.solvers._kept import KeptGram
 from sparsejax.solvers._working_set import _widths
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -36,7 +38,7 @@ def _counted(monkeypatch):
 def test_gram_of_a_changed_working_set(rng, counted):
     problem, X = _problem(N, P, rng)
     first = jnp.asarray(rng.permutation(P)[:WIDTH], jnp.int32)
-    kept = update_gram(problem, empty(problem, WIDTH), first)
+    kept = KeptGram.empty(problem, WIDTH).update(problem, first)
     np.testing.assert_allclose(kept.gram, X[:, kept.index].T @ X[:, kept.index] / N, atol=1e-13)
     jax.effects_barrier()
     assert sum(counted) == WIDTH
@@ -44,7 +46,7 @@ def test_gram_of_a_changed_working_set(rng, counted):
 
     others = np.setdiff1d(np.arange(P), first)[:50]
     second = jnp.asarray(rng.permutation(np.concatenate([first[50:], others])), jnp.int32)
-    kept = update_gram(problem, kept, second)
+    kept = kept.update(problem, second)
     np.testing.assert_array_equal(np.sort(kept.index), np.sort(second))
     np.testing.assert_allclose(kept.gram, X[:, kept.index].T @ X[:, kept.index] / N, atol=1e-13)
     jax.effects_barrier()
@@ -55,19 +57,19 @@ def test_gram_after_the_working_set_has_shrunk(rng):
     """Its rows may lie beyond the smaller block: all are computed anew."""
     problem, X = _problem(N, P, rng)
     index = jnp.arange(WIDTH, dtype=jnp.int32)
-    wide = KeptGram(index, jnp.full((WIDTH, WIDTH), jnp.nan), jnp.array(WIDTH))
-    chosen = jnp.arange(100, 100 + WIDTH // 2, dtype=jnp.int32)
-    kept = update_gram(problem, wide, chosen)
-    index, block = kept.index[: WIDTH // 2], kept.gram[: WIDTH // 2, : WIDTH // 2]
+    wide = KeptGram(index, jnp.array(WIDTH), jnp.full((WIDTH, WIDTH), jnp.nan))
+    chosen = jnp.arange(100, 400, dtype=jnp.int32)
+    kept = wide.update(problem, chosen)
+    index, block = kept.index[:300], kept.gram[:300, :300]
     np.testing.assert_allclose(block, X[:, index].T @ X[:, index] / N, atol=1e-13)
 
 
 def test_gram_of_all_features_is_formed_once(rng, counted):
     problem, X = _problem(N, 40, rng)
     everything = jnp.arange(40, dtype=jnp.int32)
-    kept = form_gram(problem, empty(problem, 40), everything)
+    kept = KeptGram.empty(problem, 40).update(problem, everything)
     np.testing.assert_allclose(kept.gram, X.T @ X / N, atol=1e-13)
-    np.testing.assert_array_equal(form_gram(problem, kept, everything).gram, kept.gram)
+    np.testing.assert_array_equal(kept.update(problem, everything).gram, kept.gram)
     jax.effects_barrier()
     assert sum(counted) == 40
 
@@ -113,3 +115,38 @@ def test_growing_to_all_features(rng):
     solution = sj.solve(sj.Problem(X, y, penalty=sj.penalties.L1(strength)), tol=1e-12, throw=False)
     assert solution.stats["width"] == 400
     assert solution.result == sj.RESULTS.successful
+
+
+def test_systems_of_the_size_of_the_samples(rng):
+    """The same products and solutions as with the Gram matrix."""
+    rows = rng.normal(size=(40, 6))
+    columns, gram = Columns(jnp.asarray(rows)), Gram(jnp.asarray(rows @ rows.T))
+    np.testing.assert_allclose(columns.diagonal(), gram.diagonal())
+    x = rng.normal(size=(30, 2))
+    np.testing.assert_allclose(columns.matmul(x), gram.matmul(x), atol=1e-12)
+    kept, labels = jnp.arange(5, 25), jnp.arange(20) // 4
+    vector = np.asarray(rng.normal(size=(5, 4)))
+    vector /= np.linalg.norm(vector, axis=1, keepdims=True)
+    root = BlockMatrix(jnp.ones(20), Coupling(0.5 * jnp.ones(20), vector.reshape(-1), labels))
+    rhs = rng.normal(size=20)
+    ours, theirs = (c.solve(kept, root, jnp.array(1e-3), rhs) for c in (columns, gram))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_supports_of_groups_larger_than_the_samples(rng):
+    """Unequal and interleaved groups, one of them free, with an intercept and sample weights."""
+    n, p = 60, 900
+    groups = rng.permutation(np.repeat(np.arange(45), 20))
+    groups[groups == 44] = 0
+    X = rng.normal(size=(n, p)) + 1
+    y = X @ rng.normal(size=p) + rng.normal(size=n)
+    loss = sj.losses.Squared(rng.random(n))
+    weights = np.append(0.0, np.ones(43))
+    penalty = sj.penalties.GroupL2(1.0, groups, weights)
+    problem = sj.Problem(X, y, loss, penalty, fit_intercept=True)
+    penalty = sj.penalties.GroupL2(sj.strength_max(problem) / 50, groups, weights)
+    problem = sj.Problem(X, y, loss, penalty, fit_intercept=True)
+    solution = sj.solve(problem, tol=1e-10)
+    assert int(solution.stats["width"]) > 256
+    assert n < jnp.sum(solution.coef != 0) < p
+    assert sj.duality_gap(problem, solution.coef) <= 1e-10

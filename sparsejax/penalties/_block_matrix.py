@@ -45,11 +45,11 @@ class BlockMatrix(eqx.Module):
 
     def matvec(self, x: Float[Array, " k"]) -> Float[Array, " k"]:
         """M x."""
-        return self._matmul(x[:, None])[:, 0]
+        return self.matmul(x[:, None])[:, 0]
 
     def congruence(self, gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
         """M G M for a symmetric G."""
-        return self._matmul(self._matmul(gram).T)
+        return self.matmul(self.matmul(gram).T)
 
     def dense(self) -> Float[Array, "k k"]:
         """M itself."""
@@ -80,7 +80,8 @@ class BlockMatrix(eqx.Module):
         along = 1 / jnp.sqrt(1 + step * (self.diagonal + coupling.factor))
         return BlockMatrix(across, Coupling(along - across, coupling.vector, coupling.labels))
 
-    def _matmul(self, x: Float[Array, "k m"]) -> Float[Array, "k m"]:
+    def matmul(self, x: Float[Array, "k m"]) -> Float[Array, "k m"]:
+        """M X."""
         scaled = self.diagonal[:, None] * x
         return scaled if self.coupling is None else scaled + self.coupling.matmul(x)
 

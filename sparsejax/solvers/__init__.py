@@ -4,12 +4,10 @@ from ._auto import Auto as Auto
 from ._base import AbstractSolver as AbstractSolver
 from ._coordinate_descent import CoordinateDescent as CoordinateDescent
 from ._fista import FISTA as FISTA
+from ._gram import AbstractGramSolver as AbstractGramSolver
 from ._gram_fista import GramFISTA as GramFISTA
 from ._primal_dual import PrimalDual as PrimalDual
 from ._prox_newton import ProxNewton as ProxNewton
-from ._semismooth_newton import (
-    AbstractGramSolver as AbstractGramSolver,
-    SemismoothNewton as SemismoothNewton,
-)
+from ._semismooth_newton import SemismoothNewton as SemismoothNewton
 from ._varpro import VarPro as VarPro
 from ._working_set import WorkingSet as WorkingSet

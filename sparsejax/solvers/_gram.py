@@ -1,5 +1,6 @@
 """The quadratic problem on a few features that every working set comes down to."""
 
+import abc
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -9,24 +10,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._problem import Problem
 from ..penalties._base import per_row
 from ..penalties._block_matrix import BlockMatrix
+from ._curvature import AbstractCurvature
 
 
 class GramProblem(eqx.Module):
     """min over b of (b − b₀)ᵀG(b − b₀)/2 − cᵀ(b − b₀) + g(b/scale).
 
-    G = diag(1/scale)·gram·diag(1/scale): features are measured in units in which G has a unit
+    G = diag(1/scale)·curvature·diag(1/scale): features are measured in units in which G has a unit
     diagonal (b = scale·w), so that columns twelve decades apart are alike. Everything is relative
     to the start b₀, whose pull c is exact: an error in G is then multiplied by how far b moves,
     and repeated solves refine each other.
 
     Shapes are static but the number of features is not: only the leading block of width
-    ``widths[choice]`` of ``gram`` holds the problem. Vectors are cheap at full length k, so just
-    the products and factorisations below branch on the width, and the solver compiles once.
+    ``widths[choice]`` of ``curvature`` holds the problem. Vectors are cheap at full length k, so
+    just the products and factorisations below branch on the width, and the solver compiles once.
     """
 
-    gram: Float[Array, "k k"]
+    curvature: AbstractCurvature
     pull: Float[Array, "k ..."]
     start_coef: Float[Array, "k ..."]
     scale: Float[Array, " k"]
@@ -48,7 +51,7 @@ class GramProblem(eqx.Module):
     @property
     def inside(self) -> Bool[Array, " k"]:
         """Which entries are features, not padding."""
-        return jnp.arange(self.gram.shape[0]) < jnp.array(self.widths)[self.choice]
+        return jnp.arange(self.scale.shape[0]) < jnp.array(self.widths)[self.choice]
 
     @property
     def support_sizes(self) -> tuple[int, ...]:
@@ -99,10 +102,8 @@ class GramProblem(eqx.Module):
         scaled = x / self.unit
 
         def multiply(width: int) -> Float[Array, "k ..."]:
-            # G is symmetric, and a row times it is faster than it times a column.
-            product = (scaled[:width].T @ self.gram[:width, :width]).T
             padding = [(0, x.shape[0] - width)] + [(0, 0)] * (x.ndim - 1)
-            return jnp.pad(product, padding)
+            return jnp.pad(self.curvature.matmul(scaled[:width]), padding)
 
         return switch_width(self.choice, self.widths, multiply) / self.unit
 
@@ -115,9 +116,7 @@ class GramProblem(eqx.Module):
     ) -> Float[Array, " k"]:
         """(root·G·root + shift·I)⁻¹ rhs on the support of ``root``, zero off it.
 
-        Factorised no larger than needed: the support is gathered into the smallest of ``sizes``
-        that holds it. Straight to LAPACK, because lineax would double the compile time of this, the
-        innermost operation of every solve.
+        No larger than needed: the support is gathered into the smallest of ``sizes`` that holds it.
         """
         size = rhs.shape[0]
         moving = root.diagonal != 0
@@ -128,12 +127,8 @@ class GramProblem(eqx.Module):
 
         def solve(width: int) -> Float[Array, " k"]:
             kept = index[:width]
-            block = self.gram.at[kept[:, None], kept].get(mode="promise_in_bounds")
             factor = root.take(kept, used[:width]).over(self.scale[kept])
-            matrix = factor.congruence(block) + shift * jnp.eye(width, dtype=rhs.dtype)
-            lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
-            half = _triangular_solve(lower, target[:width, None], transpose=False)
-            solution = _triangular_solve(lower, half, transpose=True)[:, 0]
+            solution = self.curvature.solve(kept, factor, shift, target[:width])
             return jnp.pad(solution, (0, size - width))
 
         solution = switch_width(jnp.sum(count > jnp.array(sizes[:-1], int)), sizes, solve)
@@ -147,9 +142,15 @@ def switch_width(
     return jax.lax.switch(choice, [lambda width=width: branch(width) for width in widths])
 
 
-def _triangular_solve(
-    lower: Float[Array, "w w"], rhs: Float[Array, "w 1"], *, transpose: bool
-) -> Float[Array, "w 1"]:
-    return jax.lax.linalg.triangular_solve(
-        lower, rhs, left_side=True, lower=True, transpose_a=transpose
-    )
+class AbstractGramSolver(eqx.Module):
+    """Solves the problem of a working set."""
+
+    @abc.abstractmethod
+    def check(self, problem: Problem) -> None:
+        """``TypeError`` naming what to use instead where the penalty does not fit."""
+
+    @abc.abstractmethod
+    def solve_gram(
+        self, problem: GramProblem, tol: Float[Array, ""]
+    ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
+        """Coefficients of gap ≤ tol, or as near as rounding allows, and the iterations taken."""

@@ -7,8 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._first_order import largest_eigenvalue, restarted_momentum, wave
 from .._problem import Problem
-from ._gram import GramProblem
-from ._semismooth_newton import AbstractGramSolver
+from ._gram import AbstractGramSolver, GramProblem
 
 
 class _State(eqx.Module):

@@ -1,6 +1,5 @@
 """Newton's method on the signed support, made global by proximal-point steps."""
 
-import abc
 from typing import Any
 
 import equinox as eqx
@@ -10,21 +9,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._problem import Problem
 from ..penalties import AbstractNewtonPenalty
-from ._gram import GramProblem
-
-
-class AbstractGramSolver(eqx.Module):
-    """Solves the problem of a working set."""
-
-    @abc.abstractmethod
-    def check(self, problem: Problem) -> None:
-        """``TypeError`` naming what to use instead where the penalty does not fit."""
-
-    @abc.abstractmethod
-    def solve_gram(
-        self, problem: GramProblem, tol: Float[Array, ""]
-    ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
-        """Coefficients of gap ≤ tol, or as near as rounding allows, and the iterations taken."""
+from ._gram import AbstractGramSolver, GramProblem
+from ._gram_fista import GramFISTA
 
 
 class _Candidate(eqx.Module):
@@ -66,6 +52,9 @@ class SemismoothNewton(AbstractGramSolver):
         matrix of unit diagonal.
     max_iterations
         Newton iterations a working set at the most.
+    approach
+        Where coefficients are coupled in groups, how to come near a support that is not settled:
+        supports are larger than for single features, and so is the price of Newton's method.
 
     Notes
     -----
@@ -77,6 +66,7 @@ class SemismoothNewton(AbstractGramSolver):
     first_step: float = eqx.field(default=100.0, static=True)
     growth: float = eqx.field(default=10.0, static=True)
     max_iterations: int = eqx.field(default=100, static=True)
+    approach: AbstractGramSolver = GramFISTA(max_iterations=60)
 
     def check(self, problem: Problem) -> None:
         if not isinstance(problem.penalty, AbstractNewtonPenalty):
@@ -88,9 +78,10 @@ class SemismoothNewton(AbstractGramSolver):
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
     ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
-        eps = jnp.finfo(problem.gram.dtype).eps
-        largest = float(0.01 / (eps * problem.gram.shape[0] ** 0.5))
-        first = jnp.asarray(min(self.first_step, largest), problem.gram.dtype)
+        if problem.penalty.groups_of_coordinates is not None:
+            problem = self._approached(problem, tol)
+        largest = problem.curvature.longest_step
+        first = jnp.asarray(min(self.first_step, largest), problem.scale.dtype)
         gap = problem.gap(problem.start_coef, problem.pull)
         given = _Candidate(problem.start_coef, problem.pull, gap)
         start, zero = problem.start, jnp.array(0)
@@ -109,6 +100,15 @@ class SemismoothNewton(AbstractGramSolver):
 
         final = jax.lax.while_loop(unfinished, iterate, state)
         return final.best.coef, final.count
+
+    def _approached(self, problem: GramProblem, tol: Float[Array, ""]) -> GramProblem:
+        """The same problem told from nearer to its solution."""
+
+        def approach() -> Float[Array, " k"]:
+            return self.approach.solve_gram(problem, tol)[0]
+
+        settled = _is_settled(problem, problem.start_coef, problem.pull)
+        return problem.moved_to(jax.lax.cond(settled, lambda: problem.start_coef, approach))
 
     def _iterate(self, problem: GramProblem, state: _State, largest: float) -> _State:
         """One linear solve: for the dual's Newton step, or on the support alone (σ = ∞).
@@ -163,15 +163,12 @@ class SemismoothNewton(AbstractGramSolver):
         self, problem: GramProblem, state: _State, current: _Candidate, largest: float
     ) -> _State:
         """Go on by solving on the support where it seems settled, else from a new centre."""
-        u = problem.scale * current.coef
-        near = problem.prox_root(u + current.pull, jnp.array(1.0)).diagonal != 0
-        moving = problem.penalty.support(current.coef) & problem.inside
-        settled = jnp.sum(near != moving) <= 2 + jnp.sum(moving) // 10
         trying = eqx.tree_at(
             lambda s: (s.point, s.pull, s.trials, s.attempt),
             state,
-            (u, current.pull, jnp.array(1), current),
+            (problem.scale * current.coef, current.pull, jnp.array(1), current),
         )
+        settled = _is_settled(problem, current.coef, current.pull)
         return _select(settled, trying, self._recentre(problem, state, current, largest))
 
     def _after_trial(
@@ -209,6 +206,15 @@ class SemismoothNewton(AbstractGramSolver):
                 state.idle + (state.step >= largest),
             ),
         )
+
+
+def _is_settled(
+    problem: GramProblem, coef: Float[Array, " k"], pull: Float[Array, " k"]
+) -> Bool[Array, ""]:
+    """Whether a proximal step from here would hardly change the support."""
+    near = problem.prox_root(problem.scale * coef + pull, jnp.array(1.0)).diagonal != 0
+    moving = problem.penalty.support(coef) & problem.inside
+    return jnp.sum(near != moving) <= 2 + jnp.sum(moving) // 10
 
 
 def _candidate(

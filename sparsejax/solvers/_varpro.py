@@ -17,8 +17,8 @@ from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractVariationalPenalty
 from ..penalties._block_matrix import BlockMatrix
 from ._base import AbstractSolver, check_one_target
-from ._gram import GramProblem
-from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
+from ._gram import AbstractGramSolver, GramProblem
+from ._semismooth_newton import SemismoothNewton
 from ._working_set import WorkingSet
 
 _SUPPORTED = "use WorkingSet(), FISTA() or CoordinateDescent()"

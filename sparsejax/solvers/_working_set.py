@@ -15,9 +15,9 @@ from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractGroupSeparablePenalty, RowL2
 from ..penalties._base import per_row
 from ._base import AbstractSolver, check_one_target
-from ._gram import GramProblem, switch_width
-from ._kept_gram import KeptGram, empty, form_gram, update_gram
-from ._semismooth_newton import AbstractGramSolver, SemismoothNewton
+from ._gram import AbstractGramSolver, GramProblem, switch_width
+from ._kept import AbstractKept, KeptColumns, KeptGram
+from ._semismooth_newton import SemismoothNewton
 
 _SMALLEST, _MIDDLE, _LARGEST = 64, 256, 4096
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
@@ -25,7 +25,7 @@ _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 class _State(eqx.Module):
     iterate: Iterate
-    kept: KeptGram
+    kept: AbstractKept | None  # within a phase
     steps: Int[Array, ""]
     inner: Int[Array, ""]
     width: Int[Array, ""]  # of the last working set
@@ -66,7 +66,7 @@ class WorkingSet(AbstractSolver):
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
         zero = jnp.array(0)
-        state = _State(start, empty(problem, 0), zero, zero, zero, start.gap, zero)
+        state = _State(start, None, zero, zero, zero, start.gap, zero)
         widths = _widths(problem)
         for phase in _phases(problem, widths):
             state = self._phase(problem, state, tol, max_steps, phase, last=phase[-1] == widths[-1])
@@ -93,10 +93,10 @@ class WorkingSet(AbstractSolver):
             return going & (state.stalled < _PATIENCE) & fits
 
         def loop(state: _State) -> _State:
-            state = replace(state, kept=empty(problem, widths[-1]))
+            state = replace(state, kept=_memory(problem, widths))
             step = lambda state: self._step(problem, state, tol, widths)  # noqa: E731
             state = jax.lax.while_loop(unfinished, step, state)
-            return replace(state, kept=empty(problem, 0))
+            return replace(state, kept=None)
 
         return jax.lax.cond(unfinished(state), loop, lambda state: state, state)
 
@@ -104,6 +104,7 @@ class WorkingSet(AbstractSolver):
         self, problem: Problem, state: _State, tol: Float[Array, ""], widths: tuple[int, ...]
     ) -> _State:
         iterate = state.iterate
+        assert state.kept is not None
         wanted, settled = _wanted(problem, iterate)
         choice = jnp.sum(wanted > jnp.array(widths[:-1], int))
         kept = _gather(problem, iterate, state.kept, choice, widths)
@@ -153,12 +154,24 @@ def _phases(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
     to compile. Supports of groups can be so much larger than they mostly are that one in between
     is worth it. Each phase keeps the last width of the one before, for a support that has shrunk.
     """
-    grouped = problem.penalty.groups_of_coordinates is not None
     limits = [_MIDDLE] if widths[-1] > 2 * _MIDDLE else []
-    limits += [4 * _MIDDLE] if grouped and widths[-1] > 4 * _MIDDLE else []
-    ends = [sum(width <= limit for width in widths) for limit in limits]
+    if problem.penalty.groups_of_coordinates is not None:
+        limits = [_MIDDLE, min(4 * _MIDDLE, _most_in_gram(problem))]
+    ends = sorted({sum(width <= limit for width in widths) for limit in limits} - {len(widths)})
     begins = [0, *(end - 1 for end in ends)]
     return [widths[begin:end] for begin, end in zip(begins, [*ends, len(widths)], strict=True)]
+
+
+def _most_in_gram(problem: Problem) -> int:
+    """The width from which on systems of the size of the samples are the smaller ones."""
+    return max(2 * problem.X.shape[0], _MIDDLE)
+
+
+def _memory(problem: Problem, widths: tuple[int, ...]) -> AbstractKept:
+    """For the working sets of a phase: supports of single features are no larger than samples."""
+    grouped = problem.penalty.groups_of_coordinates is not None
+    columns = grouped and widths[-1] > _most_in_gram(problem)
+    return (KeptColumns if columns else KeptGram).empty(problem, widths[-1])
 
 
 def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
@@ -200,21 +213,20 @@ def _spread(
 def _gather(
     problem: Problem,
     iterate: Iterate,
-    kept: KeptGram,
+    kept: AbstractKept,
     choice: Int[Array, ""],
     widths: tuple[int, ...],
-) -> KeptGram:
-    """The next working set and its Gram matrix."""
+) -> AbstractKept:
+    """The next working set and its matrix."""
     _, p = problem.X.shape
     moving = _rows(problem.penalty.support(iterate.coef))
     saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
     # Ranking needs no more than float32, for which there is a fast top_k on CPU.
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
 
-    def gather(width: int) -> KeptGram:
+    def gather(width: int) -> AbstractKept:
         chosen = jnp.arange(p) if width == p else _highest(problem.penalty, score, width)
-        form = form_gram if width <= _MIDDLE or width == p else update_gram
-        return form(problem, kept, chosen.astype(jnp.int32))
+        return kept.update(problem, chosen.astype(jnp.int32))
 
     return switch_width(choice, widths, gather)
 
@@ -259,15 +271,15 @@ def _predict(
 def _restrict(
     problem: Problem,
     iterate: Iterate,
-    kept: KeptGram,
+    kept: AbstractKept,
     choice: Int[Array, ""],
     widths: tuple[int, ...],
 ) -> GramProblem:
     """The problem of the working set, in units of unit column norms."""
-    index, gram = kept.index, kept.gram
+    index, curvature = kept.index, kept.curvature
     penalty = problem.penalty.restrict(index)
     used = index < problem.X.shape[1]
-    diagonal = jnp.where(used, jnp.diagonal(gram), 0.0)
+    diagonal = jnp.where(used, curvature.diagonal(), 0.0)
     if penalty.groups_of_coordinates is not None:
         labels, num_groups, _ = penalty.groups_of_coordinates
         diagonal = jax.ops.segment_max(diagonal, labels, num_groups)[labels]
@@ -279,5 +291,5 @@ def _restrict(
     pull = pull / per_row(scale, coef)
     residual = 2 * problem.loss.value(iterate.predictions, problem.y)
     return GramProblem(
-        gram, pull, coef, scale, penalty, residual, data_norm(problem), choice, widths
+        curvature, pull, coef, scale, penalty, residual, data_norm(problem), choice, widths
     )

@@ -1,0 +1,117 @@
+"""The matrix of the quadratic problem of a working set, formed or as a product."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ..penalties._block_matrix import BlockMatrix
+
+
+class AbstractCurvature(eqx.Module):
+    """A symmetric positive semidefinite matrix G (k, k), of which leading blocks are used."""
+
+    @property
+    @abc.abstractmethod
+    def longest_step(self) -> float:
+        """The σ up to which (root·G·root + I/σ) is solved with some digits right."""
+
+    @abc.abstractmethod
+    def diagonal(self) -> Float[Array, " k"]:
+        """G_jj."""
+
+    @abc.abstractmethod
+    def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
+        """The leading block of the size of x, times x."""
+
+    @abc.abstractmethod
+    def solve(
+        self,
+        kept: Int[Array, " w"],
+        root: BlockMatrix,
+        shift: Float[Array, ""],
+        rhs: Float[Array, " w"],
+    ) -> Float[Array, " w"]:
+        """(root·G_kept·root + shift·I)⁻¹ rhs for the rows and columns ``kept`` of G."""
+
+
+class Gram(AbstractCurvature):
+    """G itself."""
+
+    matrix: Float[Array, "k k"]
+
+    @property
+    def longest_step(self) -> float:
+        size, dtype = self.matrix.shape[0], self.matrix.dtype
+        return float(0.01 / (jnp.finfo(dtype).eps * size**0.5))
+
+    def diagonal(self) -> Float[Array, " k"]:
+        return jnp.diagonal(self.matrix)
+
+    def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
+        width = x.shape[0]
+        # G is symmetric, and a row times it is faster than it times a column.
+        return (x.T @ self.matrix[:width, :width]).T
+
+    def solve(
+        self,
+        kept: Int[Array, " w"],
+        root: BlockMatrix,
+        shift: Float[Array, ""],
+        rhs: Float[Array, " w"],
+    ) -> Float[Array, " w"]:
+        block = self.matrix.at[kept[:, None], kept].get(mode="promise_in_bounds")
+        return _solve(root.congruence(block), shift, rhs)
+
+
+class Columns(AbstractCurvature):
+    """G = C·Cᵀ, for more features than samples: systems are of the size of the samples."""
+
+    rows: Float[Array, "k n"]  # C: a feature a row, weighted by the roots of the samples' factors
+
+    @property
+    def longest_step(self) -> float:
+        # `solve` loses σ·ε of its digits.
+        return float(0.03 / jnp.finfo(self.rows.dtype).eps ** 0.5)
+
+    def diagonal(self) -> Float[Array, " k"]:
+        return jnp.sum(self.rows**2, axis=1)
+
+    def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
+        rows = self.rows[: x.shape[0]]
+        return rows @ (x.T @ rows).T
+
+    def solve(
+        self,
+        kept: Int[Array, " w"],
+        root: BlockMatrix,
+        shift: Float[Array, ""],
+        rhs: Float[Array, " w"],
+    ) -> Float[Array, " w"]:
+        # With B = root·C: (BBᵀ + s·I)⁻¹ = (I − B(BᵀB + s·I)⁻¹Bᵀ)/s.
+        half = root.matmul(self.rows.at[kept].get(mode="promise_in_bounds"))
+        return (rhs - half @ _solve(half.T @ half, shift, rhs @ half)) / shift
+
+
+def _solve(
+    matrix: Float[Array, "w w"], shift: Float[Array, ""], rhs: Float[Array, " w"]
+) -> Float[Array, " w"]:
+    """(matrix + shift·I)⁻¹ rhs.
+
+    Straight to LAPACK, because lineax would double the compile time of this, the innermost
+    operation of every solve.
+    """
+    matrix = matrix + shift * jnp.eye(rhs.shape[0], dtype=rhs.dtype)
+    lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
+    half = _triangular_solve(lower, rhs[:, None], transpose=False)
+    return _triangular_solve(lower, half, transpose=True)[:, 0]
+
+
+def _triangular_solve(
+    lower: Float[Array, "w w"], rhs: Float[Array, "w 1"], *, transpose: bool
+) -> Float[Array, "w 1"]:
+    return jax.lax.linalg.triangular_solve(
+        lower, rhs, left_side=True, lower=True, transpose_a=transpose
+    )
