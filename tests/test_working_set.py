@@ -124,13 +124,14 @@ def test_systems_of_the_size_of_the_samples(rng):
     np.testing.assert_allclose(columns.diagonal(), gram.diagonal())
     x = rng.normal(size=(30, 2))
     np.testing.assert_allclose(columns.matmul(x), gram.matmul(x), atol=1e-12)
-    kept, labels = jnp.arange(5, 25), jnp.arange(20) // 4
-    vector = np.asarray(rng.normal(size=(5, 4)))
-    vector /= np.linalg.norm(vector, axis=1, keepdims=True)
-    root = BlockMatrix(jnp.ones(20), Coupling(0.5 * jnp.ones(20), vector.reshape(-1), labels))
-    rhs = rng.normal(size=20)
-    ours, theirs = (c.solve(kept, root, jnp.array(1e-3), rhs) for c in (columns, gram))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    for size in (20, 4):
+        kept, labels = jnp.arange(5, 5 + size), jnp.arange(size) // 4
+        vector = rng.normal(size=(size // 4, 4))
+        vector = (vector / np.linalg.norm(vector, axis=1, keepdims=True)).reshape(-1)
+        root = BlockMatrix(jnp.ones(size), Coupling(jnp.full(size, 0.5), vector, labels))
+        rhs = rng.normal(size=size)
+        ours, theirs = (c.solve(kept, root, jnp.array(1e-3), rhs) for c in (columns, gram))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
 def test_supports_of_groups_larger_than_the_samples(rng):

@@ -31,6 +31,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
 
     groups: eqx.AbstractVar[Int[Array, " p"]]
     weights: eqx.AbstractVar[Float[Array, " g"] | None]
+    sizes: eqx.AbstractVar[Int[Array, " g"]]
     num_groups: eqx.AbstractVar[int]
     largest: eqx.AbstractVar[int]
 
@@ -52,7 +53,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
     def scaled_weights(self, factor: Float[Array, ""]) -> Float[Array, " g"]:
         """factor · weights, √|g| by default; an infinite weight stays infinite at zero."""
         if self.weights is None:
-            return factor * jnp.sqrt(self._sums(jnp.ones(self.groups.shape, factor.dtype)))
+            return factor * jnp.sqrt(self.sizes.astype(factor.dtype))
         return scaled(self.weights, factor)
 
     @property
@@ -189,15 +190,15 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
         return segment_sums(x, self.groups, self.num_groups)
 
 
-def known_groups(groups: Any, weights: Any) -> tuple[Array, Array | None, int, int]:
-    """Checked labels and weights, the number of groups and the size of the largest."""
+def known_groups(groups: Any, weights: Any) -> tuple[Array, Array | None, Array, int, int]:
+    """Checked labels and weights, the sizes of the groups, their number and the largest size."""
     labels, num_groups = as_groups(groups)
-    largest = int(np.bincount(np.asarray(groups)).max())
+    sizes = np.bincount(np.asarray(groups))
     if weights is not None:
         weights = as_inexact(weights, "weights")
         check_nonnegative("weights", weights, ndim=1, finite=False)
         check_length("weights", weights, num_groups)
-    return labels, weights, num_groups, largest
+    return labels, weights, jnp.asarray(sizes, jnp.int32), num_groups, int(sizes.max())
 
 
 @jax.jit

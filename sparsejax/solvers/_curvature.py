@@ -67,7 +67,7 @@ class Gram(AbstractCurvature):
 
 
 class Columns(AbstractCurvature):
-    """G = C·Cᵀ, for more features than samples: systems are of the size of the samples."""
+    """G = C·Cᵀ: no system is larger than the samples."""
 
     rows: Float[Array, "k n"]  # C: a feature a row, weighted by the roots of the samples' factors
 
@@ -90,8 +90,10 @@ class Columns(AbstractCurvature):
         shift: Float[Array, ""],
         rhs: Float[Array, " w"],
     ) -> Float[Array, " w"]:
-        # With B = root·C: (BBᵀ + s·I)⁻¹ = (I − B(BᵀB + s·I)⁻¹Bᵀ)/s.
         half = root.matmul(self.rows.at[kept].get(mode="promise_in_bounds"))
+        if half.shape[0] <= half.shape[1]:
+            return _solve(half @ half.T, shift, rhs)
+        # With B = root·C: (BBᵀ + s·I)⁻¹ = (I − B(BᵀB + s·I)⁻¹Bᵀ)/s.
         return (rhs - half @ _solve(half.T @ half, shift, rhs @ half)) / shift
 
 

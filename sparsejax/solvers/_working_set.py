@@ -149,29 +149,35 @@ def _widths(problem: Problem) -> tuple[int, ...]:
 def _phases(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Widths that share a memory.
 
-    Where there may be large working sets, small ones have a memory of their own: clearing that of
-    the large ones takes longer than solving a very sparse problem. It also takes that much longer
-    to compile. Supports of groups can be so much larger than they mostly are that one in between
-    is worth it. Each phase keeps the last width of the one before, for a support that has shrunk.
+    Where there may be large working sets, small ones have a Gram matrix of their own: clearing that
+    of the large ones takes longer than solving a very sparse problem. It also takes that much
+    longer to compile. Supports of groups can be so much larger than they mostly are that one in
+    between is worth it. Each phase keeps the last width of the one before, for a support that has
+    shrunk.
     """
     limits = [_MIDDLE] if widths[-1] > 2 * _MIDDLE else []
     if problem.penalty.groups_of_coordinates is not None:
-        limits = [_MIDDLE, min(4 * _MIDDLE, _most_in_gram(problem))]
-    ends = sorted({sum(width <= limit for width in widths) for limit in limits} - {len(widths)})
+        if _by_columns(problem, widths) and problem.X.shape[0] <= 4 * _MIDDLE:
+            return [widths]
+        limits += [4 * _MIDDLE] if widths[-1] > 4 * _MIDDLE else []
+    ends = [sum(width <= limit for width in widths) for limit in limits]
     begins = [0, *(end - 1 for end in ends)]
     return [widths[begin:end] for begin, end in zip(begins, [*ends, len(widths)], strict=True)]
 
 
-def _most_in_gram(problem: Problem) -> int:
-    """The width from which on systems of the size of the samples are the smaller ones."""
-    return max(2 * problem.X.shape[0], _MIDDLE)
+def _by_columns(problem: Problem, widths: tuple[int, ...]) -> bool:
+    """Whether supports may be so much larger than the samples that no Gram matrix is worth it.
+
+    Supports of single features never are.
+    """
+    grouped = problem.penalty.groups_of_coordinates is not None
+    return grouped and widths[-1] > 2 * problem.X.shape[0]
 
 
 def _memory(problem: Problem, widths: tuple[int, ...]) -> AbstractKept:
-    """For the working sets of a phase: supports of single features are no larger than samples."""
-    grouped = problem.penalty.groups_of_coordinates is not None
-    columns = grouped and widths[-1] > _most_in_gram(problem)
-    return (KeptColumns if columns else KeptGram).empty(problem, widths[-1])
+    """For the working sets of a phase."""
+    memory = KeptColumns if _by_columns(problem, widths) else KeptGram
+    return memory.empty(problem, widths[-1])
 
 
 def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
