@@ -47,6 +47,7 @@ PENALTIES: dict[str, Callable[[], Any]] = {
     "TotalVariation": lambda: sj.penalties.TotalVariation(0.1),
     "FusedLasso": lambda: sj.penalties.FusedLasso(0.1, 0.5),
     "Analysis": lambda: sj.penalties.Analysis(0.1, np.diff(np.eye(P), axis=0)),
+    "OverlappingGroups": lambda: sj.penalties.OverlappingGroups(0.1, [[0, 1, 2], [2, 3]]),
 }
 FOR_TASKS = ("L1", "RowL2", "Nuclear")  # penalties of matrices
 

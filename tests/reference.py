@@ -14,6 +14,7 @@ from sparsejax import losses
 from sparsejax.penalties import (
     L1,
     SLOPE,
+    Analysis,
     Box,
     ElasticNet,
     FusedLasso,
@@ -245,6 +246,25 @@ def _(penalty: RowL2, w):
     norms = np.linalg.norm(w.reshape(len(w), -1), axis=1)
     size = np.broadcast_to(slopes(penalty), norms.shape)
     return np.sum(size[norms > 0] * norms[norms > 0])
+
+
+def _changes(penalty, w):
+    """(D w)_g for every group g of an Analysis penalty."""
+    change = np.asarray(penalty.operator.all_columns()).T @ w
+    labels = np.arange(change.shape[0]) if penalty.groups is None else np.asarray(penalty.groups)
+    return [change[labels == g] for g in range(labels.max() + 1)]
+
+
+@value.register
+def _(penalty: Analysis, w):
+    return float(penalty.strength) * sum(np.linalg.norm(part) for part in _changes(penalty, w))
+
+
+@cvxpy_terms.register
+def _(penalty: Analysis, w):
+    import cvxpy as cp
+
+    return float(penalty.strength) * sum(cp.norm(part) for part in _changes(penalty, w)), []
 
 
 @value.register
