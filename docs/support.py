@@ -44,6 +44,7 @@ PENALTIES: dict[str, Callable[[], Any]] = {
     "RowL2": lambda: sj.penalties.RowL2(0.1),
     "Nuclear": lambda: sj.penalties.Nuclear(0.1),
     "SLOPE": lambda: sj.penalties.SLOPE(np.linspace(0.2, 0.1, P)),
+    "KSupport": lambda: sj.penalties.KSupport(0.1, 2),
     "TotalVariation": lambda: sj.penalties.TotalVariation(0.1),
     "FusedLasso": lambda: sj.penalties.FusedLasso(0.1, 0.5),
     "Analysis": lambda: sj.penalties.Analysis(0.1, np.diff(np.eye(P), axis=0)),

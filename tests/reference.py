@@ -20,6 +20,7 @@ from sparsejax.penalties import (
     FusedLasso,
     GroupL2,
     GroupLinf,
+    KSupport,
     Linf,
     Nuclear,
     RowL2,
@@ -273,6 +274,21 @@ def _(penalty: Nuclear, w):
 
 
 @value.register
+def _(penalty: KSupport, w):
+    """strength·√(min Σ w²/θ over 0 < θ ≤ 1 with Σθ ≤ k): the best of all θ = min(1, |w|/level).
+
+    McDonald, Pontil & Stamos (2016); levels are the finitely many of which one is optimal.
+    """
+    size, best = np.sort(np.abs(w))[::-1], np.inf
+    for j in range(penalty.k):
+        level = size[j:].sum() / (penalty.k - j)
+        share = np.minimum(1.0, size / level) if level > 0 else (size > 0) * 1.0
+        if share.sum() <= penalty.k * (1 + 1e-12):
+            best = min(best, np.sum(size[size > 0] ** 2 / share[size > 0]))
+    return float(penalty.strength) * np.sqrt(best)
+
+
+@value.register
 def _(penalty: Simplex, w):
     radius = float(penalty.radius)
     return 0.0 if np.all(w >= 0) and abs(np.sum(w) - radius) <= 1e-13 * radius else np.inf
@@ -309,6 +325,12 @@ def _(penalty: RowL2, c):
 @conjugate.register
 def _(penalty: Nuclear, c):
     norm = np.linalg.norm(c.reshape(len(c), -1), 2)
+    return 0.0 if norm <= float(penalty.strength) * (1 + 1e-12) + 1e-15 else np.inf
+
+
+@conjugate.register
+def _(penalty: KSupport, c):
+    norm = np.linalg.norm(np.sort(np.abs(c))[-penalty.k :])
     return 0.0 if norm <= float(penalty.strength) * (1 + 1e-12) + 1e-15 else np.inf
 
 
@@ -386,6 +408,19 @@ def _(penalty: Nuclear, w):
 
     norm = cp.norm2(w) if len(w.shape) == 1 else cp.normNuc(w)
     return float(penalty.strength) * norm, []
+
+
+@cvxpy_terms.register
+def _(penalty: KSupport, w):
+    """The definition: the least Σ ‖part‖ over parts with k non-zeros that add up to w."""
+    import cvxpy as cp
+
+    subsets = list(itertools.combinations(range(w.shape[0]), penalty.k))
+    parts = cp.Variable((len(subsets), penalty.k))
+    places = np.zeros((w.shape[0], parts.size))
+    places[np.ravel(subsets), np.arange(parts.size)] = 1.0
+    whole = places @ cp.vec(parts, order="C")
+    return float(penalty.strength) * cp.sum(cp.norm(parts, 2, axis=1)), [whole == w]
 
 
 @cvxpy_terms.register

@@ -65,6 +65,7 @@ STRUCTURED: dict[str, Callable[[float, int], Any]] = GROUPED | {
     "group-linf": lambda s, p: penalties.GroupLinf(s, _groups(p)),
     "group-linf-weights": lambda s, p: penalties.GroupLinf(s, _groups(p), [0.5, 0.0, 2.0]),
     "group-linf-infinite": lambda s, p: penalties.GroupLinf(s, _groups(p), [0.5, 1.0, np.inf]),
+    "k-support": lambda s, p: penalties.KSupport(s, 2),
     "total-variation": lambda s, p: penalties.TotalVariation(s),
     "fused-lasso": lambda s, p: penalties.FusedLasso(s, 0.3),
     "fused-lasso-l1": lambda s, p: penalties.FusedLasso(s, 1.0),

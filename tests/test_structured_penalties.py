@@ -174,6 +174,40 @@ def test_equal_strengths_do_not_average_ties(rng):
     np.testing.assert_allclose(pairs[0], pairs[1], rtol=1e-12)
 
 
+@pytest.mark.parametrize("k", [1, P])
+def test_k_support_between_the_lasso_and_one_group(k, rng):
+    """k = 1 is the ℓ1 norm, k = p the ℓ2 norm."""
+    ours = penalties.KSupport(0.4, k)
+    peer = penalties.L1(0.4) if k == 1 else penalties.GroupL2(0.4, np.zeros(P, int), [1.0])
+    for v in _points(rng, (P,)):
+        c = rng.normal(size=P)
+        u = ours.prox(v, 1.3)
+        np.testing.assert_allclose(u, peer.prox(v, 1.3), atol=1e-14)
+        np.testing.assert_allclose(ours.value(v), peer.value(v), rtol=1e-14)
+        np.testing.assert_allclose(ours.strength_max(c), peer.strength_max(c), rtol=1e-14)
+        np.testing.assert_allclose(ours.dual_scale(c), peer.dual_scale(c), rtol=1e-14)
+        # GroupL2 gives every coefficient the distance of its group.
+        distances = [penalty.subdiff_distance(u, c) for penalty in (ours, peer)]
+        norms = distances if k == 1 else [np.linalg.norm(distances[0]), distances[1][0]]
+        np.testing.assert_allclose(*norms, rtol=1e-12)
+
+
+def test_k_support_of_extreme_vectors(rng):
+    """To rounding of the largest entry, whatever the scales, and at the edges of the dual ball."""
+    for v in (
+        np.array([1e8, -1e8, 1.0, 1e-8, 0.0, 0.0]),
+        np.array([1e-8, 1e-8, 1e-8, -1e-8, 0.0, 1e-8]),
+        np.array([7.0, -7.0, 7.0, 7.0, 2.0, 0.0]),
+    ):
+        for step in (1e-8, 1.0, 7.0, float(np.sqrt(98)), 1e8):
+            for k in (1, 2, 4):
+                penalty = penalties.KSupport(1.0, k)
+                u = penalty.prox(v, step)
+                distance = penalty.subdiff_distance(u, (u - v) / step)
+                np.testing.assert_allclose(distance, 0, atol=1e-14 * (1 + np.max(np.abs(v)) / step))
+                assert np.all(u * v >= 0)
+
+
 def test_total_variation_knows_its_null_space(rng):
     penalty = penalties.TotalVariation(0.5)
     basis = np.asarray(penalty.null_space(7))
@@ -220,6 +254,10 @@ def test_a_long_chain(rng):
         (lambda: penalties.TotalVariation([1.0]), "`strength` must be a scalar"),
         (lambda: penalties.FusedLasso(1.0, 2.0), "`l1_ratio` must lie in"),
         (lambda: penalties.Nuclear(np.nan), "`strength` must be nonnegative"),
+        (lambda: penalties.KSupport(-1.0, 1), "`strength` must be nonnegative"),
+        (lambda: penalties.KSupport(1.0, 0), "`k` must be an integer"),
+        (lambda: penalties.KSupport(1.0, 1.5), "`k` must be an integer"),
+        (lambda: penalties.KSupport(1.0, 3).check(2), "`k` must be at most 2"),
         (lambda: penalties.Simplex(np.inf), "`radius` must be finite"),
         (lambda: penalties.Linf(-1.0), "`strength` must be nonnegative"),
     ],

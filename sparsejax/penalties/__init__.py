@@ -14,6 +14,7 @@ from ._elastic_net import ElasticNet as ElasticNet
 from ._fused_lasso import FusedLasso as FusedLasso
 from ._group_l2 import GroupL2 as GroupL2
 from ._group_linf import GroupLinf as GroupLinf, Linf as Linf
+from ._k_support import KSupport as KSupport
 from ._l1 import L1 as L1
 from ._nuclear import Nuclear as Nuclear
 from ._operators import (
