@@ -24,6 +24,7 @@ from sparsejax.penalties import (
     Linf,
     Nuclear,
     RowL2,
+    Schatten,
     Simplex,
     SparseGroup,
     TotalVariation,
@@ -274,6 +275,12 @@ def _(penalty: Nuclear, w):
 
 
 @value.register
+def _(penalty: Schatten, w):
+    sizes = np.linalg.svd(w.reshape(len(w), -1), compute_uv=False)
+    return float(penalty.strength) * np.sum(sizes ** float(penalty.q))
+
+
+@value.register
 def _(penalty: KSupport, w):
     """strength·√(min Σ w²/θ over 0 < θ ≤ 1 with Σθ ≤ k): the best of all θ = min(1, |w|/level).
 
@@ -326,6 +333,15 @@ def _(penalty: RowL2, c):
 def _(penalty: Nuclear, c):
     norm = np.linalg.norm(c.reshape(len(c), -1), 2)
     return 0.0 if norm <= float(penalty.strength) * (1 + 1e-12) + 1e-15 else np.inf
+
+
+@conjugate.register
+def _(penalty: Schatten, c):
+    """Σ sup_x γx − strength·x^q, at the x where the slopes agree."""
+    strength, q = float(penalty.strength), float(penalty.q)
+    duals = np.linalg.svd(c.reshape(len(c), -1), compute_uv=False)
+    x = (duals / (strength * q)) ** (1 / (q - 1))
+    return np.sum(duals * x - strength * x**q)
 
 
 @conjugate.register
@@ -408,6 +424,14 @@ def _(penalty: Nuclear, w):
 
     norm = cp.norm2(w) if len(w.shape) == 1 else cp.normNuc(w)
     return float(penalty.strength) * norm, []
+
+
+@cvxpy_terms.register
+def _(penalty: Schatten, w):
+    import cvxpy as cp
+
+    assert len(w.shape) == 1  # a vector is one task
+    return float(penalty.strength) * cp.power(cp.norm2(w), float(penalty.q)), []
 
 
 @cvxpy_terms.register

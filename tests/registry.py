@@ -72,6 +72,7 @@ STRUCTURED: dict[str, Callable[[float, int], Any]] = GROUPED | {
     "row-l2": lambda s, p: penalties.RowL2(s),
     "row-l2-weights": lambda s, p: penalties.RowL2(s, _with(p, 1, 0.0)),
     "nuclear": lambda s, p: penalties.Nuclear(s),
+    "schatten": lambda s, p: penalties.Schatten(s, 1.5),
     "simplex": lambda s, p: penalties.Simplex(s),
 }
 PENALTIES = SEPARABLE | STRUCTURED

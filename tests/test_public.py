@@ -13,8 +13,8 @@ ROOMS = ["", "penalties", "losses", "designs", "solvers", "bilevel"]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
     "path Path",
-    "penalties": "L1 ElasticNet Box GroupL2 SparseGroup GroupLinf Linf RowL2 Nuclear SLOPE "
-    "KSupport Simplex TotalVariation FusedLasso Analysis OverlappingGroups "
+    "penalties": "L1 ElasticNet Box GroupL2 SparseGroup GroupLinf Linf RowL2 Nuclear Schatten "
+    "SLOPE KSupport Simplex TotalVariation FusedLasso Analysis OverlappingGroups "
     "difference_operator difference_groups",
     "losses": "Squared Huber Logistic Multinomial Poisson Gamma Cox SquareRoot Quantile Hinge "
     "SquaredHinge Equality",

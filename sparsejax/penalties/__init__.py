@@ -25,6 +25,7 @@ from ._operators import (
 )
 from ._overlapping_groups import OverlappingGroups as OverlappingGroups
 from ._row_l2 import RowL2 as RowL2
+from ._schatten import Schatten as Schatten
 from ._simplex import Simplex as Simplex
 from ._slope import SLOPE as SLOPE
 from ._sparse_group import SparseGroup as SparseGroup
