@@ -177,6 +177,54 @@ def test_derivatives_in_strength_and_targets():
     np.testing.assert_allclose(slope_y @ direction, (ends[0] - ends[1]) / (2 * h), rtol=1e-5)
 
 
+def _curved_case(name):
+    X, z = 3 * _design(5), 3 * _design(5) @ _image(5)
+    rng = np.random.default_rng(0)
+    if name == "logistic":
+        return X, np.where(z + rng.normal(size=P) > 0, 1.0, -1.0), losses.Logistic
+    if name == "poisson":
+        return X, rng.poisson(np.exp(z / 2)).astype(float), losses.Poisson
+    return X, rng.gamma(2.0, np.exp(z / 2) / 2), losses.Gamma
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["logistic", "poisson", "gamma"])
+def test_losses_whose_prox_is_a_root(name):
+    """The optimum and its certificate, weights and an offset; then derivatives of the solution."""
+    pytest.importorskip("cvxpy")
+    X, y, make_loss = _curved_case(name)
+    rng = np.random.default_rng(1)
+    weights, offset = rng.uniform(0.5, 2.0, P), 0.3 * rng.normal(size=P)
+    direction, ones = rng.normal(size=(2, P))
+
+    def problem_at(strength, X):
+        return sj.Problem(X, y, make_loss(weights), _isotropic(strength), offset=offset)
+
+    def summary(strength, X, tol):
+        solution = sj.solve(problem_at(strength, X), tol=tol, max_steps=20_000, throw=False)
+        return ones @ solution.coef, solution
+
+    slopes = jax.jit(jax.value_and_grad(summary, (0, 1), has_aux=True))
+    for strength in (0.02, 0.1):
+        problem = problem_at(strength, X)
+        best = reference.optimum_of(X, problem)
+        (_, solution), _ = slopes(strength, X, 1e-9)
+        predictions = X @ solution.coef + offset
+        value = reference.value(problem.penalty, np.asarray(solution.coef))
+        value += reference.loss_value(problem.loss, predictions, np.asarray(problem.y))
+        np.testing.assert_allclose(solution.objective, value, rtol=1e-10)
+        np.testing.assert_allclose(value, best, atol=1e-7)
+        assert 0 <= solution.gap <= 1e-9
+    (_, solution), (slope, slope_X) = slopes(0.02, X, 1e-14)
+    assert solution.kkt < 1e-6
+    h = 1e-6
+    ends = [slopes(0.02 + sign * h, X, 1e-14)[0][0] for sign in (1, -1)]
+    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * h), rtol=1e-5)
+    move = np.outer(direction, ones)
+    ends = [slopes(0.02, X + sign * h * move, 1e-14)[0][0] for sign in (1, -1)]
+    np.testing.assert_allclose(np.sum(slope_X * move), (ends[0] - ends[1]) / (2 * h), rtol=1e-5)
+
+
 def test_float32():
     with jax.enable_x64(False):
         penalty, v = _isotropic(0.2), jnp.asarray(_image(1), jnp.float32)

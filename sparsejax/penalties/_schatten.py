@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._arrays import inexact
 from .._checks import check_interval
-from .._roots import refined_root
+from .._roots import newton_from_right, refined_root
 from ._groups import ratio
 from ._nuclear import Nuclear
 from ._spectral import AbstractSpectral, singular_values
@@ -124,14 +124,5 @@ def _power_root(
     to one: from the right, Newton's method comes down to the root without passing it.
     """
     goal, shift = jnp.log(target), jnp.log(factor)
-
-    def improve(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        y, _ = state
-        total = jnp.logaddexp(y, shift + power * y)
-        slope = jnp.exp(y - total) + power * jnp.exp(shift + power * y - total)
-        lower = y - jnp.maximum(total - goal, 0.0) / slope
-        # Written so that NaN ends the loop.
-        return lower, jnp.any(lower < y - 4 * jnp.finfo(y.dtype).eps * (1 + jnp.abs(y)))
-
-    start = jnp.minimum(goal, (goal - shift) / power), jnp.array(True)
-    return jnp.exp(lax.while_loop(lambda state: state[1], improve, start)[0])
+    start = jnp.minimum(goal, (goal - shift) / power)
+    return jnp.exp(newton_from_right(lambda y: jnp.logaddexp(y, shift + power * y) - goal, start))
