@@ -48,8 +48,8 @@ def solve_square(
 ) -> Float[Array, " k"]:
     """A⁻¹ rhs for the matrix behind ``multiply``: factorised where small, else by GMRES.
 
-    Where a ``singular`` A has rhs in its range, what A does not see comes out about zero: a ridge
-    is added to A, of about one, and refinement takes its effect away again.
+    Where a ``singular`` A of order one has rhs in its range, this is one of the solutions: a ridge
+    of √ε makes A regular, and refinement takes its effect away again.
     """
     operator = lx.FunctionLinearOperator(multiply, jax.eval_shape(lambda: rhs))
     eps = float(jnp.finfo(rhs.dtype).eps)

@@ -146,6 +146,13 @@ def test_disjoint_groups_are_the_group_lasso():
         np.testing.assert_allclose(ours.prox(w, 1.3), theirs.prox(w, 1.3), atol=1e-5)
 
 
+def test_traced_weights_that_are_negative_are_invalid():
+    is_valid = jax.jit(lambda weights: _overlapping(1.0, weights).is_valid())
+    assert is_valid(jnp.ones(len(GROUPS)))
+    for bad in (-1.0, jnp.nan, jnp.inf):
+        assert not is_valid(jnp.ones(len(GROUPS)).at[2].set(bad))
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (5,), (2, 3, 2)])
 def test_groups_of_differences_are_those_of_a_cell(shape):
     D, groups = penalties.difference_operator(shape), penalties.difference_groups(shape)

@@ -6,9 +6,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from .._arrays import as_inexact
-from .._checks import check_length, check_nonnegative
+from .._checks import check_length, check_nonnegative, is_nonnegative
 from ..designs import Sparse
 from ._analysis import Analysis
 
@@ -49,6 +50,8 @@ class OverlappingGroups(Analysis):
     for disjoint groups ``GroupL2`` is the same and faster.
     """
 
+    operator: Sparse
+
     def __init__(
         self,
         strength: Any,
@@ -86,6 +89,10 @@ class OverlappingGroups(Analysis):
                 f"`num_features` must be {num_features}, as many as there are; "
                 f"got {self.operator.shape[1]}."
             )
+
+    def is_valid(self) -> Bool[Array, ""]:
+        weights = self.operator.data
+        return super().is_valid() & jnp.all(is_nonnegative(weights) & jnp.isfinite(weights))
 
 
 def _is_group(group: np.ndarray) -> bool:
