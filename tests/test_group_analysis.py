@@ -42,7 +42,9 @@ MAKERS = {"isotropic": _isotropic, "overlapping": _overlapping}
 every_kind = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 
-@every_kind
+@pytest.mark.parametrize(
+    "make", [_isotropic, pytest.param(_overlapping, marks=pytest.mark.slow)], ids=MAKERS
+)
 def test_reaches_the_optimum(make):
     """Denoising, a design, and one with fewer samples than features (the others weigh nothing)."""
     pytest.importorskip("cvxpy")
@@ -166,6 +168,7 @@ def test_groups_of_differences_are_those_of_a_cell(shape):
     np.testing.assert_allclose(penalty.value(image.ravel()), expected, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_derivatives_in_strength_and_targets():
     """Flat regions of a grid have loops, along which the dual is not unique: no obstacle."""
     X, y, rng = _design(4), _image(4), np.random.default_rng(0)
