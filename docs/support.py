@@ -43,12 +43,15 @@ PENALTIES: dict[str, Callable[[], Any]] = {
     "Simplex": lambda: sj.penalties.Simplex(),
     "RowL2": lambda: sj.penalties.RowL2(0.1),
     "Nuclear": lambda: sj.penalties.Nuclear(0.1),
+    "Schatten": lambda: sj.penalties.Schatten(0.1, 1.5),
     "SLOPE": lambda: sj.penalties.SLOPE(np.linspace(0.2, 0.1, P)),
+    "KSupport": lambda: sj.penalties.KSupport(0.1, 2),
     "TotalVariation": lambda: sj.penalties.TotalVariation(0.1),
     "FusedLasso": lambda: sj.penalties.FusedLasso(0.1, 0.5),
     "Analysis": lambda: sj.penalties.Analysis(0.1, np.diff(np.eye(P), axis=0)),
+    "OverlappingGroups": lambda: sj.penalties.OverlappingGroups(0.1, [[0, 1, 2], [2, 3]]),
 }
-FOR_TASKS = ("L1", "RowL2", "Nuclear")  # penalties of matrices
+FOR_TASKS = ("L1", "RowL2", "Nuclear", "Schatten")  # penalties of matrices
 
 
 def cell(loss: str, y: np.ndarray, penalty: Any) -> str:

@@ -26,7 +26,7 @@ class Dual(eqx.Module):
     loss
         u, of the shape of the predictions.
     penalty
-        The forces ζ of an ``Analysis`` penalty, g*(Dᵀζ) = 0 where |ζ| ≤ strength; else None.
+        The forces ζ of an ``Analysis`` penalty, g*(Dᵀζ) = 0 where ‖ζ_g‖ ≤ strength; else None.
     """
 
     loss: Float[Array, "n ..."]
@@ -136,11 +136,12 @@ def _corrected(
         room = loss.dual_room(dual.loss, problem.y)
     else:
         room = jnp.broadcast_to(loss._row_factors(problem.y) ** 2, dual.loss.shape)
-    forces = None if dual.penalty is None else penalty.force_room(dual.penalty)
-    weights = Dual(room, forces)
 
     def move(x: tuple[Array, Array]) -> Dual:
-        return jax.tree.map(jnp.multiply, weights, transpose(x))
+        step = transpose(x)
+        if dual.penalty is None:
+            return Dual(room * step.loss, None)
+        return Dual(room * step.loss, penalty.force_room(dual.penalty, step.penalty))
 
     def normal(x: tuple[Array, Array]) -> tuple[Array, Array]:
         return apply(move(x))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from ._problem import Problem, rmatvec
 
 _DENSE = 2048  # unknowns up to which the linear system is formed
+_REFINEMENTS = 4
 
 
 def proximal_step(
@@ -41,13 +42,25 @@ def fixed_point_tangent(
 
 
 def solve_square(
-    multiply: Callable[[Float[Array, " k"]], Float[Array, " k"]], rhs: Float[Array, " k"]
+    multiply: Callable[[Float[Array, " k"]], Float[Array, " k"]],
+    rhs: Float[Array, " k"],
+    singular: bool = False,
 ) -> Float[Array, " k"]:
-    """A⁻¹ rhs for the matrix behind ``multiply``: factorised where small, else by GMRES."""
+    """A⁻¹ rhs for the matrix behind ``multiply``: factorised where small, else by GMRES.
+
+    Where a ``singular`` A of order one has rhs in its range, this is one of the solutions: a ridge
+    of √ε makes A regular, and refinement takes its effect away again.
+    """
     operator = lx.FunctionLinearOperator(multiply, jax.eval_shape(lambda: rhs))
-    if rhs.size <= _DENSE:
-        matrix = lx.MatrixLinearOperator(operator.as_matrix())
-        return lx.linear_solve(matrix, rhs, lx.LU(), throw=False).value
     eps = float(jnp.finfo(rhs.dtype).eps)
+    if rhs.size <= _DENSE:
+        matrix = operator.as_matrix()
+        ridge = eps**0.5 if singular else 0.0
+        factor = lx.MatrixLinearOperator(matrix + ridge * jnp.eye(rhs.size, dtype=rhs.dtype))
+        state, solution = lx.LU().init(factor, {}), jnp.zeros_like(rhs)
+        for _ in range(_REFINEMENTS if singular else 1):
+            left = rhs - matrix @ solution
+            solution += lx.linear_solve(factor, left, lx.LU(), state=state, throw=False).value
+        return solution
     solver = lx.GMRES(rtol=eps**0.8, atol=0.0, restart=100, max_steps=10_000)
     return lx.linear_solve(operator, rhs, solver, throw=False).value

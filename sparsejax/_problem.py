@@ -97,7 +97,7 @@ class Problem(eqx.Module):
         if self.loss.outputs(self.y) and not self.penalty.takes_tasks:
             raise TypeError(
                 f"{type(penalty).__name__} takes one target, {type(loss).__name__} has several "
-                "here: use L1, ElasticNet, RowL2 or Nuclear."
+                "here: use L1, ElasticNet, RowL2, Nuclear or Schatten."
             )
         self.offset = None if offset is None else _as_offset(offset, self)
 

@@ -19,8 +19,8 @@ def saddle_tangent(
 ) -> Float[Array, "p ..."]:
     """The tangent of ``coef``: (I − ∂T)⁻¹ ∂θT θ̇, for the step T(w, u, θ) of ``PrimalDual``.
 
-    Where the solution or its dual are not unique, the system is singular and the result is not
-    finite.
+    Where the dual is not unique, as where differences around a loop rest, the system is singular
+    but has solutions, all with the same tangent of ``coef``.
     """
     point = jax.lax.stop_gradient((coef, dual))
     sizes = step_sizes(jax.lax.stop_gradient(problem))
@@ -37,4 +37,4 @@ def saddle_tangent(
     def residual(direction: Float[Array, " k"]) -> Float[Array, " k"]:
         return direction - jax.jvp(lambda x: step(problem, x), (flat,), (direction,))[1]
 
-    return unflatten(solve_square(residual, moved))[0]
+    return unflatten(solve_square(residual, moved, singular=True))[0]

@@ -14,14 +14,17 @@ from sparsejax import losses
 from sparsejax.penalties import (
     L1,
     SLOPE,
+    Analysis,
     Box,
     ElasticNet,
     FusedLasso,
     GroupL2,
     GroupLinf,
+    KSupport,
     Linf,
     Nuclear,
     RowL2,
+    Schatten,
     Simplex,
     SparseGroup,
     TotalVariation,
@@ -247,9 +250,49 @@ def _(penalty: RowL2, w):
     return np.sum(size[norms > 0] * norms[norms > 0])
 
 
+def _changes(penalty, w):
+    """(D w)_g for every group g of an Analysis penalty."""
+    change = np.asarray(penalty.operator.all_columns()).T @ w
+    labels = np.arange(change.shape[0]) if penalty.groups is None else np.asarray(penalty.groups)
+    return [change[labels == g] for g in range(labels.max() + 1)]
+
+
+@value.register
+def _(penalty: Analysis, w):
+    return float(penalty.strength) * sum(np.linalg.norm(part) for part in _changes(penalty, w))
+
+
+@cvxpy_terms.register
+def _(penalty: Analysis, w):
+    import cvxpy as cp
+
+    return float(penalty.strength) * sum(cp.norm(part) for part in _changes(penalty, w)), []
+
+
 @value.register
 def _(penalty: Nuclear, w):
     return float(penalty.strength) * np.linalg.norm(w.reshape(len(w), -1), "nuc")
+
+
+@value.register
+def _(penalty: Schatten, w):
+    sizes = np.linalg.svd(w.reshape(len(w), -1), compute_uv=False)
+    return float(penalty.strength) * np.sum(sizes ** float(penalty.q))
+
+
+@value.register
+def _(penalty: KSupport, w):
+    """strength·√(min Σ w²/θ over 0 < θ ≤ 1 with Σθ ≤ k): the best of all θ = min(1, |w|/level).
+
+    McDonald, Pontil & Stamos (2016); levels are the finitely many of which one is optimal.
+    """
+    size, best = np.sort(np.abs(w))[::-1], np.inf
+    for j in range(penalty.k):
+        level = size[j:].sum() / (penalty.k - j)
+        share = np.minimum(1.0, size / level) if level > 0 else (size > 0) * 1.0
+        if share.sum() <= penalty.k * (1 + 1e-12):
+            best = min(best, np.sum(size[size > 0] ** 2 / share[size > 0]))
+    return float(penalty.strength) * np.sqrt(best)
 
 
 @value.register
@@ -289,6 +332,21 @@ def _(penalty: RowL2, c):
 @conjugate.register
 def _(penalty: Nuclear, c):
     norm = np.linalg.norm(c.reshape(len(c), -1), 2)
+    return 0.0 if norm <= float(penalty.strength) * (1 + 1e-12) + 1e-15 else np.inf
+
+
+@conjugate.register
+def _(penalty: Schatten, c):
+    """Σ sup_x γx − strength·x^q, at the x where the slopes agree."""
+    strength, q = float(penalty.strength), float(penalty.q)
+    duals = np.linalg.svd(c.reshape(len(c), -1), compute_uv=False)
+    x = (duals / (strength * q)) ** (1 / (q - 1))
+    return np.sum(duals * x - strength * x**q)
+
+
+@conjugate.register
+def _(penalty: KSupport, c):
+    norm = np.linalg.norm(np.sort(np.abs(c))[-penalty.k :])
     return 0.0 if norm <= float(penalty.strength) * (1 + 1e-12) + 1e-15 else np.inf
 
 
@@ -366,6 +424,27 @@ def _(penalty: Nuclear, w):
 
     norm = cp.norm2(w) if len(w.shape) == 1 else cp.normNuc(w)
     return float(penalty.strength) * norm, []
+
+
+@cvxpy_terms.register
+def _(penalty: Schatten, w):
+    import cvxpy as cp
+
+    assert len(w.shape) == 1  # a vector is one task
+    return float(penalty.strength) * cp.power(cp.norm2(w), float(penalty.q)), []
+
+
+@cvxpy_terms.register
+def _(penalty: KSupport, w):
+    """The definition: the least Σ ‖part‖ over parts with k non-zeros that add up to w."""
+    import cvxpy as cp
+
+    subsets = list(itertools.combinations(range(w.shape[0]), penalty.k))
+    parts = cp.Variable((len(subsets), penalty.k))
+    places = np.zeros((w.shape[0], parts.size))
+    places[np.ravel(subsets), np.arange(parts.size)] = 1.0
+    whole = places @ cp.vec(parts, order="C")
+    return float(penalty.strength) * cp.sum(cp.norm(parts, 2, axis=1)), [whole == w]
 
 
 @cvxpy_terms.register

@@ -65,12 +65,14 @@ STRUCTURED: dict[str, Callable[[float, int], Any]] = GROUPED | {
     "group-linf": lambda s, p: penalties.GroupLinf(s, _groups(p)),
     "group-linf-weights": lambda s, p: penalties.GroupLinf(s, _groups(p), [0.5, 0.0, 2.0]),
     "group-linf-infinite": lambda s, p: penalties.GroupLinf(s, _groups(p), [0.5, 1.0, np.inf]),
+    "k-support": lambda s, p: penalties.KSupport(s, 2),
     "total-variation": lambda s, p: penalties.TotalVariation(s),
     "fused-lasso": lambda s, p: penalties.FusedLasso(s, 0.3),
     "fused-lasso-l1": lambda s, p: penalties.FusedLasso(s, 1.0),
     "row-l2": lambda s, p: penalties.RowL2(s),
     "row-l2-weights": lambda s, p: penalties.RowL2(s, _with(p, 1, 0.0)),
     "nuclear": lambda s, p: penalties.Nuclear(s),
+    "schatten": lambda s, p: penalties.Schatten(s, 1.5),
     "simplex": lambda s, p: penalties.Simplex(s),
 }
 PENALTIES = SEPARABLE | STRUCTURED

@@ -71,8 +71,16 @@ CASES = {
         (),
         0.1,
     ),
+    "squared-k-support": (losses.Squared, lambda s: penalties.KSupport(s, 3), True, (), 0.3),
     "squared-total-variation": (losses.Squared, penalties.TotalVariation, True, (), 0.1),
     "squared-row-l2": (losses.Squared, penalties.RowL2, True, (TASKS,), 0.3),
+    "squared-schatten": (
+        losses.Squared,
+        lambda s: penalties.Schatten(s, 1.3),
+        False,
+        (TASKS,),
+        0.2,
+    ),
     "squared-nuclear": (losses.Squared, penalties.Nuclear, False, (TASKS,), 0.5),
 }
 

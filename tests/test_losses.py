@@ -367,6 +367,81 @@ def test_prox_minimises(name, seed, weights, step):
     assert float(_gap(loss, z, u, y)) <= 1e-8 * (1 + float(_value(loss, z, y)))
 
 
+@eqx.filter_jit
+def _unit_prox_and_slopes(loss, v, step, y):
+    """And its derivatives in v, the step and the target."""
+    ones, zeros = jnp.ones_like(v), jnp.zeros_like(v)
+    tangents = ((ones, zeros, zeros), (zeros, ones, zeros), (zeros, zeros, ones))
+    slopes = [jax.jvp(loss.unit_prox, (v, step, y), tangent)[1] for tangent in tangents]
+    return loss.unit_prox(v, step, y), slopes
+
+
+UNIT_TARGETS = {"logistic": [-1, 1], "poisson": [0, 1, 7, 1e4], "gamma": [1e-6, 1, 1e4]}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", UNIT_TARGETS)
+def test_prox_by_newton_is_exact_to_rounding(name, dtype):
+    """z + step·φ′(z) = v in extended precision, and the derivatives of that, at extremes too."""
+    values = [0, 1e-8, 1, 3.7, 10, 88, 700, 1e3, 1e8]
+    v, step, y = (
+        a.ravel().astype(dtype)
+        for a in np.meshgrid(
+            [*values, *np.negative(values)], [1e-8, 1e-3, 0.5, 30, 1e3, 1e8], UNIT_TARGETS[name]
+        )
+    )
+    z, slopes = _unit_prox_and_slopes(LOSSES[name][0](None), v, step, y)
+    assert {x.dtype for x in (z, *slopes)} == {np.dtype(dtype)}
+    assert all(np.all(np.isfinite(x)) for x in (z, *slopes))
+    z, v, step, y = (np.asarray(a).astype(np.longdouble) for a in (z, v, step, y))
+    if name == "logistic":
+        wrong = np.exp(-np.logaddexp(0, y * z))
+        gradient, curvature = -y * wrong, wrong * (1 - wrong)
+        cross = -wrong + z * y * curvature
+    elif name == "poisson":
+        gradient, curvature, cross = np.exp(z) - y, np.exp(z), -1.0
+    else:
+        gradient, curvature, cross = 1 - y * np.exp(-z), y * np.exp(-z), -np.exp(-z)
+    bend = 1 + step * curvature
+    error = np.abs(z + step * gradient - v) / bend
+    size = np.maximum(np.abs(z), (np.abs(v) + step * np.abs(y)) / bend)
+    eps = np.finfo(dtype).eps
+    assert np.max(error / size) < 32 * eps
+    mild = (np.abs(v) < 20) & (step <= 30) & (np.abs(y) < 20)
+    for slope, expected in zip(slopes, (1, -gradient, -step * cross), strict=True):
+        np.testing.assert_allclose(
+            np.asarray(slope)[mild], (expected / bend)[mild], rtol=1e4 * eps, atol=1e3 * eps
+        )
+
+
+def test_prox_of_counts_is_the_function_of_wright():
+    """z = b − ω(b + log c) for b = v + step·y and c = step."""
+    rng = np.random.default_rng(0)
+    v, step, y = 5 * rng.normal(size=50), np.exp(rng.normal(size=50)), rng.poisson(3.0, 50) * 1.0
+    b = v + step * y
+    expected = b - scipy.special.wrightomega(b + np.log(step))
+    np.testing.assert_allclose(losses.Poisson().unit_prox(v, step, y), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["logistic", "hinge", "poisson", "gamma"])
+@pytest.mark.parametrize("weights", WEIGHTS, ids=["equal", "weighted", "zeros"])
+def test_nearest_dual_lies_in_the_domain_of_the_conjugate(name, weights):
+    loss, y, z = _case(name, 0, weights)
+    h = reference.row_weights(y, weights)
+    inside = z if name == "hinge" else _gradient(loss, z, y)
+    inside = loss.nearest_dual(inside, y)
+    for u in np.random.default_rng(0).normal(size=(20, N)):
+        nearest = loss.nearest_dual(u, y)
+        assert np.isfinite(_gap(loss, z, nearest, y))
+        np.testing.assert_array_equal(loss.nearest_dual(nearest, y), nearest)
+        assert np.linalg.norm(nearest - u) <= np.linalg.norm(inside - u)
+        moved = np.asarray(nearest != u)
+        room = np.asarray(loss.dual_room(nearest, y))
+        np.testing.assert_allclose(room[moved | (h == 0)], 0, atol=1e-15)
+        if name != "hinge":
+            assert np.all(loss.dual_room(inside, y)[h > 0] > 0)
+
+
 @given(seed=seeds, weights=some_weights)
 def test_prox_of_equality(seed, weights):
     loss, y, v = _case("equality", seed, weights)

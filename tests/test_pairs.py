@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+import scipy.optimize
 from sklearn import linear_model
 
 import sparsejax as sj
@@ -39,6 +40,7 @@ PENALTIES = {
     "sparse-group": lambda s: penalties.SparseGroup(s, GROUPS, 0.4),
     "group-linf": lambda s: penalties.GroupLinf(s, GROUPS),
     "slope": lambda s: penalties.SLOPE(s * np.linspace(1.0, 0.2, P)),
+    "k-support": lambda s: penalties.KSupport(s, 3),
     "total-variation": penalties.TotalVariation,
     "fused-lasso": lambda s: penalties.FusedLasso(s, 0.4),
     "row-l2": penalties.RowL2,
@@ -54,6 +56,7 @@ PAIRS = [
     ("huber", "slope", True),
     ("huber", "sparse-group", False),
     ("logistic", "group-l2", True),
+    ("logistic", "k-support", False),
     ("logistic", "total-variation", True),
     ("poisson", "elastic-net", True),
     ("gamma", "sparse-group", True),
@@ -150,6 +153,28 @@ def _check_pair(loss, penalty, intercept, shape=()):
 @pytest.mark.parametrize(("loss", "penalty", "intercept"), PAIRS)
 def test_pair(loss, penalty, intercept):
     _check_pair(loss, penalty, intercept)
+
+
+def test_schatten_penalty_of_several_targets():
+    """Smooth for q > 1: quasi-Newton in NumPy finds the same."""
+    X, Y, weights, _ = _data("squared", 3, (TASKS,))
+    problem = sj.Problem(X, Y, losses.Squared(weights), penalties.Schatten(0.1, 1.5))
+    solution = sj.solve(problem, tol=1e-11)
+    assert solution.kkt < 1e-4
+    h = reference.row_weights(Y, weights)
+
+    def objective(flat):
+        w = flat.reshape(P, TASKS)
+        left, sizes, right = np.linalg.svd(w, full_matrices=False)
+        slope = -X.T @ (h[:, None] * (Y - X @ w)) + 0.1 * 1.5 * (left * sizes**0.5) @ right
+        value = reference.loss_value(problem.loss, X @ w, Y)
+        return value + reference.value(problem.penalty, w), slope.ravel()
+
+    found = scipy.optimize.minimize(
+        objective, np.ones(P * TASKS), jac=True, tol=1e-14, options={"maxiter": 10_000}
+    )
+    np.testing.assert_allclose(solution.objective, found.fun, rtol=1e-9)
+    np.testing.assert_allclose(solution.coef.ravel(), found.x, atol=1e-4)
 
 
 @pytest.mark.parametrize(("loss", "penalty", "intercept"), SEVERAL)

@@ -13,7 +13,9 @@ ROOMS = ["", "penalties", "losses", "designs", "solvers", "bilevel"]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
     "path Path",
-    "penalties": "L1 ElasticNet Box",
+    "penalties": "L1 ElasticNet Box GroupL2 SparseGroup GroupLinf Linf RowL2 Nuclear Schatten "
+    "SLOPE KSupport Simplex TotalVariation FusedLasso Analysis OverlappingGroups "
+    "difference_operator difference_groups",
     "losses": "Squared Huber Logistic Multinomial Poisson Gamma Cox SquareRoot Quantile Hinge "
     "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",

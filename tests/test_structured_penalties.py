@@ -17,12 +17,13 @@ MATRIX = {
     "row-l2": lambda s: penalties.RowL2(s),
     "row-l2-weights": lambda s: penalties.RowL2(s, np.array([1.0, 0.0, 2.0, 0.5, np.inf, 1.0])),
     "nuclear": lambda s: penalties.Nuclear(s),
+    "schatten": lambda s: penalties.Schatten(s, 1.3),
 }
 # name -> (penalty of that strength, shape of the coefficients)
 CASES = {name: (lambda s, make=make: make(s, P), (P,)) for name, make in STRUCTURED.items()}
 CASES |= {f"{name}-matrix": (make, (P, TASKS)) for name, make in MATRIX.items()}
 every_case = pytest.mark.parametrize(("make", "shape"), CASES.values(), ids=CASES)
-NORMS = [name for name in CASES if "simplex" not in name]
+NORMS = [name for name in CASES if "simplex" not in name and "schatten" not in name]
 
 
 def _points(rng, shape):
@@ -40,6 +41,8 @@ def test_prox_against_an_interior_point_method(make, shape, rng):
     import cvxpy as cp
 
     penalty = make(0.4)
+    if isinstance(penalty, penalties.Schatten) and len(shape) > 1:
+        pytest.skip("no cone of cvxpy holds powers of singular values")
     prox = _prox(penalty)
     for v in _points(rng, shape)[:2]:
         u = cp.Variable(shape)
@@ -164,6 +167,71 @@ def test_repeated_and_vanishing_singular_values():
             np.testing.assert_allclose(jacobian[..., i, j], slope, atol=1e-6)
 
 
+def test_schatten_between_the_nuclear_norm_and_a_ridge(rng):
+    """Also the derivatives of the prox, in everything but q, whose ends these are."""
+    change, (d_strength, d_step) = rng.normal(size=(P, TASKS)), (0.2, -0.1)
+
+    def everything(make):
+        def prox(v, strength, step):
+            return make(strength).prox(v, step)
+
+        def compute(v):
+            penalty = make(0.4)
+            u, moved = jax.jvp(prox, (v, 0.4, 1.3), (change, d_strength, d_step))
+            c = (v - u) / 1.3 * (1 - 1e-13)
+            gaps = penalty.fenchel_gap(u, c), penalty.fenchel_gap(u / 2, c / 3)
+            return u, moved, penalty.value(u), *gaps, penalty.subdiff_distance(u, c)
+
+        return jax.jit(compute)
+
+    def ridge(v):
+        shrink = 1 + 2 * 1.3 * 0.4
+        u, d_shrink = v / shrink, 2 * (d_step * 0.4 + 1.3 * d_strength)
+        c = 2 * 0.4 * u
+        gap = np.sum((2 * 0.4 * u / 2 - c / 3) ** 2) / (4 * 0.4)
+        moved = change / shrink - u * d_shrink / shrink
+        return u, moved, 0.4 * np.sum(u**2), 0.0, gap, np.abs(2 * c)
+
+    pairs = [
+        (everything(lambda s: penalties.Schatten(s, 1.0)), everything(penalties.Nuclear)),
+        (everything(lambda s: penalties.Schatten(s, 2.0)), ridge),
+    ]
+    for mine, other in pairs:
+        for v in (*_points(rng, (P, TASKS)), np.eye(P)[:, :TASKS]):
+            for first, second in zip(mine(v), other(v), strict=True):
+                np.testing.assert_allclose(first, second, rtol=1e-12, atol=1e-12)
+
+
+def test_schatten_shrinks_each_singular_value_to_rounding():
+    """x + step·strength·q·x^(q−1) = σ in extended precision, relative to σ and to x."""
+    shrink = jax.jit(lambda sizes, step, q: penalties.Schatten(1.0, q).sizes_prox(sizes, step))
+    for q in (1.001, 1.1, 1.5, 1.99, 2.0):
+        for step in (1e-8, 1e-3, 0.7, 30.0, 1e8):
+            sizes = np.array([0, 1e-8, 1e-3, 0.999 * step, 1.001 * step, 3.0, 1e3, 1e8])
+            x = np.asarray(shrink(sizes, step, q))
+            assert x[0] == 0
+            assert np.all((x >= 0) & (x <= sizes))
+            x, power = x.astype(np.longdouble), np.longdouble(q) - 1
+            some = x > 1e-290  # the others are below the smallest number, or nearly
+            x, sizes = x[some], sizes[some]
+            residual = x + np.longdouble(step) * q * x**power - sizes
+            slope = 1 + np.longdouble(step) * q * power * x ** (power - 1)
+            error = np.minimum(np.abs(residual) / sizes, np.abs(residual / slope) / x)
+            assert np.max(error) < 1e-14
+
+
+def test_schatten_gap_keeps_its_digits():
+    """(σ − x)²φ″/2 near the optimum, far below the rounding of the terms."""
+    penalty, x = penalties.Schatten(0.7, 1.5), 4.0
+    w = jnp.array([x * (1 + 1e-7), 0.0])
+    c = jnp.array([0.7 * 1.5 * x**0.5, 0.0])
+    expected = 0.7 * 1.5 * 0.5 * x**-0.5 * (x * 1e-7) ** 2 / 2
+    sizes_gap = penalty.sizes_gap(w, c, 1.0)
+    np.testing.assert_allclose(sizes_gap, [expected, 0.0], rtol=1e-5)
+    np.testing.assert_allclose(penalty.strength_max(c), np.inf)
+    assert not bool(jax.jit(lambda q: penalties.Schatten(0.7, q).is_valid())(0.5))
+
+
 def test_equal_strengths_do_not_average_ties(rng):
     """SLOPE with one strength is the Lasso, also in its derivative at equal magnitudes."""
     v, change = np.array([2.0, -2.0, 2.0, 0.1]), rng.normal(size=4)
@@ -172,6 +240,40 @@ def test_equal_strengths_do_not_average_ties(rng):
         for penalty in (penalties.SLOPE([0.5] * 4), penalties.L1(0.5))
     ]
     np.testing.assert_allclose(pairs[0], pairs[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, P])
+def test_k_support_between_the_lasso_and_one_group(k, rng):
+    """k = 1 is the ℓ1 norm, k = p the ℓ2 norm."""
+    ours = penalties.KSupport(0.4, k)
+    peer = penalties.L1(0.4) if k == 1 else penalties.GroupL2(0.4, np.zeros(P, int), [1.0])
+    for v in _points(rng, (P,)):
+        c = rng.normal(size=P)
+        u = ours.prox(v, 1.3)
+        np.testing.assert_allclose(u, peer.prox(v, 1.3), atol=1e-14)
+        np.testing.assert_allclose(ours.value(v), peer.value(v), rtol=1e-14)
+        np.testing.assert_allclose(ours.strength_max(c), peer.strength_max(c), rtol=1e-14)
+        np.testing.assert_allclose(ours.dual_scale(c), peer.dual_scale(c), rtol=1e-14)
+        # GroupL2 gives every coefficient the distance of its group.
+        distances = [penalty.subdiff_distance(u, c) for penalty in (ours, peer)]
+        norms = distances if k == 1 else [np.linalg.norm(distances[0]), distances[1][0]]
+        np.testing.assert_allclose(*norms, rtol=1e-12)
+
+
+def test_k_support_of_extreme_vectors(rng):
+    """To rounding of the largest entry, whatever the scales, and at the edges of the dual ball."""
+    for v in (
+        np.array([1e8, -1e8, 1.0, 1e-8, 0.0, 0.0]),
+        np.array([1e-8, 1e-8, 1e-8, -1e-8, 0.0, 1e-8]),
+        np.array([7.0, -7.0, 7.0, 7.0, 2.0, 0.0]),
+    ):
+        for step in (1e-8, 1.0, 7.0, float(np.sqrt(98)), 1e8):
+            for k in (1, 2, 4):
+                penalty = penalties.KSupport(1.0, k)
+                u = penalty.prox(v, step)
+                distance = penalty.subdiff_distance(u, (u - v) / step)
+                np.testing.assert_allclose(distance, 0, atol=1e-14 * (1 + np.max(np.abs(v)) / step))
+                assert np.all(u * v >= 0)
 
 
 def test_total_variation_knows_its_null_space(rng):
@@ -220,6 +322,13 @@ def test_a_long_chain(rng):
         (lambda: penalties.TotalVariation([1.0]), "`strength` must be a scalar"),
         (lambda: penalties.FusedLasso(1.0, 2.0), "`l1_ratio` must lie in"),
         (lambda: penalties.Nuclear(np.nan), "`strength` must be nonnegative"),
+        (lambda: penalties.KSupport(-1.0, 1), "`strength` must be nonnegative"),
+        (lambda: penalties.KSupport(1.0, 0), "`k` must be an integer"),
+        (lambda: penalties.KSupport(1.0, 1.5), "`k` must be an integer"),
+        (lambda: penalties.KSupport(1.0, 3).check(2), "`k` must be at most 2"),
+        (lambda: penalties.Schatten(-1.0, 1.5), "`strength` must be nonnegative"),
+        (lambda: penalties.Schatten(1.0, 0.5), r"`q` must lie in \[1, 2\]"),
+        (lambda: penalties.Schatten(1.0, np.nan), "`q` must lie in"),
         (lambda: penalties.Simplex(np.inf), "`radius` must be finite"),
         (lambda: penalties.Linf(-1.0), "`strength` must be nonnegative"),
     ],

@@ -28,6 +28,6 @@ def test_the_default_takes_every_pair(name):
     for penalty, make in support.PENALTIES.items():
         if name in ("Squared, tasks", "Multinomial") and penalty not in support.FOR_TASKS:
             continue
-        refused = penalty == "Analysis" and not proximal
+        refused = penalty in ("Analysis", "OverlappingGroups") and not proximal
         refused |= (name, penalty) == ("Cox", "TotalVariation")
         assert ("**" in support.cell(loss, y, make())) != refused, penalty

@@ -1,16 +1,19 @@
 """Gamma regression."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import as_inexact, optional_inexact
-from ._base import AbstractPointwiseLoss
+from ._base import AbstractPointwiseLoss, AbstractPointwiseProximalLoss
 from ._conjugates import clipped, divergence
+from ._log_link import exponential_root
 
 
-class Gamma(AbstractPointwiseLoss):
+class Gamma(AbstractPointwiseLoss, AbstractPointwiseProximalLoss):
     """Mean of z + y·exp(−z) for y > 0: the negative log-likelihood with the log link.
 
     Parameters
@@ -67,3 +70,19 @@ class Gamma(AbstractPointwiseLoss):
         ratio, is_dual = clipped(1 - c, 0.0, jnp.inf, 1 + jnp.abs(c))
         gap = divergence(ratio, y * jnp.exp(-z), jnp.log(y) - z)
         return jnp.where(is_dual, gap, jnp.inf)
+
+    def unit_prox(
+        self, v: Float[Array, "..."], step: Any, y: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return -exponential_root(step - v, step * y)
+
+    def nearest_dual(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        return jnp.minimum(super().nearest_dual(u, y), self._row_factors(y))
+
+    def dual_room(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        factors = self._row_factors(y)
+        return factors * jnp.maximum(factors - u, 0.0)

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._arrays import optional_inexact
-from ._base import AbstractPointwiseProximalLoss
 from ._conjugates import clipped
-from ._labels import AbstractTwoClassLoss
+from ._labels import AbstractUnitSlopeLoss
 
 
-class Hinge(AbstractTwoClassLoss, AbstractPointwiseProximalLoss):
+class Hinge(AbstractUnitSlopeLoss):
     """Mean of max(0, 1 − y·z) for labels y in {−1, 1}, or {0, 1} which become those.
 
     Parameters
@@ -55,10 +54,3 @@ class Hinge(AbstractTwoClassLoss, AbstractPointwiseProximalLoss):
         self, v: Float[Array, "..."], step: Any, y: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return v + y * jnp.clip(1 - y * v, 0.0, step)
-
-    def nearest_dual(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
-        return -y * jnp.clip(-y * u, 0.0, self._row_factors(y))
-
-    def dual_room(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
-        factors = self._row_factors(y)
-        return factors * jnp.maximum(jnp.minimum(-y * u, factors + y * u), 0.0)

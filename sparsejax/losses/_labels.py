@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import as_inexact
-from ._base import AbstractSeparableLoss
+from ._base import AbstractPointwiseProximalLoss, AbstractSeparableLoss
 
 
 class AbstractTwoClassLoss(AbstractSeparableLoss):
@@ -17,6 +17,17 @@ class AbstractTwoClassLoss(AbstractSeparableLoss):
         if known is not None:
             _check_labels(np.unique(known))
         return jnp.where(y == 0, -1.0, y)
+
+
+class AbstractUnitSlopeLoss(AbstractTwoClassLoss, AbstractPointwiseProximalLoss):
+    """A loss that decreases in the margin by one at most: −y·u lies between 0 and h."""
+
+    def nearest_dual(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
+        return -y * jnp.clip(-y * u, 0.0, self._row_factors(y))
+
+    def dual_room(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
+        factors = self._row_factors(y)
+        return factors * jnp.maximum(jnp.minimum(-y * u, factors + y * u), 0.0)
 
 
 def _check_labels(labels: np.ndarray) -> None:

@@ -1,17 +1,20 @@
 """Logistic regression with two classes."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._arrays import optional_inexact
+from .._roots import newton_from_right, refined_root
 from ._base import AbstractPointwiseLoss
 from ._conjugates import clipped, divergence
-from ._labels import AbstractTwoClassLoss
+from ._labels import AbstractUnitSlopeLoss
 
 
-class Logistic(AbstractTwoClassLoss, AbstractPointwiseLoss):
+class Logistic(AbstractUnitSlopeLoss, AbstractPointwiseLoss):
     """Mean of log(1 + exp(−y·z)) for labels y in {−1, 1}, or {0, 1} which become those.
 
     Parameters
@@ -63,3 +66,29 @@ class Logistic(AbstractTwoClassLoss, AbstractPointwiseLoss):
         gap = divergence(wrong, jax.nn.sigmoid(-margin), -jax.nn.softplus(margin))
         gap += divergence(1 - wrong, jax.nn.sigmoid(margin), -jax.nn.softplus(-margin))
         return jnp.where(is_dual, gap, jnp.inf)
+
+    def unit_prox(
+        self, v: Float[Array, "..."], step: Any, y: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """m/y for the margin m with m − step·y²·σ(−m) = y·v."""
+        moves = step > 0
+        margin, size = y * v, jnp.where(moves, step * y**2, 1.0)
+        # Negative margins are the positive ones of the other label: σ(−m) = 1 − σ(m).
+        flips = margin < -size / 2
+        other = jnp.where(flips, -(margin + size), margin)
+        found = _positive_margin(*jax.lax.stop_gradient((other, size)))
+        start = jnp.where(flips, -found, found)
+        root = refined_root(lambda m: m - size * jax.nn.sigmoid(-m) - margin, start)
+        return jnp.where(moves, root / y, v)
+
+
+def _positive_margin(b: Float[Array, "..."], size: Float[Array, "..."]) -> Float[Array, "..."]:
+    """m ≥ 0 with m − size·σ(−m) = b ≥ −size/2.
+
+    t = log(m − b) solves t + softplus(b + exp(t)) = log(size), convex in t. Of the two ways back
+    to m one keeps the digits of small exp(t), the other of large.
+    """
+    goal = jnp.log(size)
+    above = jnp.minimum(goal, jnp.log(jnp.maximum(goal - b, 1.0)))
+    t = newton_from_right(lambda t: t + jax.nn.softplus(b + jnp.exp(t)) - goal, above)
+    return jnp.where(t < 0, b + jnp.exp(t), jnp.log(jnp.expm1(goal - t)))

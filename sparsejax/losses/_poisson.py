@@ -1,16 +1,19 @@
 """Poisson regression."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import as_inexact, optional_inexact
-from ._base import AbstractPointwiseLoss
+from ._base import AbstractPointwiseLoss, AbstractPointwiseProximalLoss
 from ._conjugates import clipped, divergence
+from ._log_link import exponential_root
 
 
-class Poisson(AbstractPointwiseLoss):
+class Poisson(AbstractPointwiseLoss, AbstractPointwiseProximalLoss):
     """Mean of exp(z) − y·z for counts y ≥ 0: the negative log-likelihood with the log link.
 
     Parameters
@@ -65,3 +68,19 @@ class Poisson(AbstractPointwiseLoss):
     ) -> Float[Array, "..."]:
         mean, is_dual = clipped(c + y, 0.0, jnp.inf, jnp.abs(c) + y)
         return jnp.where(is_dual, divergence(mean, jnp.exp(z), z), jnp.inf)
+
+    def unit_prox(
+        self, v: Float[Array, "..."], step: Any, y: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return exponential_root(v + step * y, step)
+
+    def nearest_dual(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        return jnp.maximum(super().nearest_dual(u, y), -self._weighted(y, y))
+
+    def dual_room(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        factors = self._row_factors(y)
+        return factors * jnp.maximum(u + self._weighted(y, y), 0.0)

@@ -14,14 +14,18 @@ from ._elastic_net import ElasticNet as ElasticNet
 from ._fused_lasso import FusedLasso as FusedLasso
 from ._group_l2 import GroupL2 as GroupL2
 from ._group_linf import GroupLinf as GroupLinf, Linf as Linf
+from ._k_support import KSupport as KSupport
 from ._l1 import L1 as L1
 from ._nuclear import Nuclear as Nuclear
 from ._operators import (
+    difference_groups as difference_groups,
     difference_operator as difference_operator,
     incidence_operator as incidence_operator,
     trend_operator as trend_operator,
 )
+from ._overlapping_groups import OverlappingGroups as OverlappingGroups
 from ._row_l2 import RowL2 as RowL2
+from ._schatten import Schatten as Schatten
 from ._simplex import Simplex as Simplex
 from ._slope import SLOPE as SLOPE
 from ._sparse_group import SparseGroup as SparseGroup

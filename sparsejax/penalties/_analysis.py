@@ -1,24 +1,25 @@
-"""The ℓ1 norm of a linear transform: total variation on grids and graphs, trend filtering."""
+"""Norms of a linear transform: total variation on grids and graphs, trend filtering."""
 
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from .._arrays import inexact
+from .._arrays import as_inexact
 from .._checks import check_nonnegative, is_nonnegative
 from .._first_order import largest_eigenvalue, restarted_momentum, wave
 from ..designs import AbstractDesign, as_design
 from ._base import AbstractStrengthPenalty
-from ._groups import ratio
+from ._group_norm import known_groups
+from ._groups import ratio, segment_norms, segment_sums
 
 _MAX_STEPS = 100_000
 
 
 class Analysis(AbstractStrengthPenalty):
-    """strength · ‖D w‖₁.
+    """strength · ‖D w‖₁ or, with groups g of the rows of D, strength · Σ_g ‖(D w)_g‖₂.
 
     Parameters
     ----------
@@ -27,12 +28,15 @@ class Analysis(AbstractStrengthPenalty):
     operator
         D, (m, p): whatever ``Problem`` takes as X. ``difference_operator``, ``trend_operator`` and
         ``incidence_operator`` make the usual ones.
+    groups
+        (m,) integer labels 0, …, G − 1 of the rows of D; every row by itself by default.
+        ``difference_groups`` makes those of isotropic total variation.
 
     Raises
     ------
     ValueError
-        If ``strength`` is negative or NaN, or not a scalar; if D has another number of columns
-        than there are features.
+        If ``strength`` is negative or NaN, or not a scalar; if the labels have gaps, are traced
+        or are not one a row; if D has another number of columns than there are features.
 
     Examples
     --------
@@ -41,20 +45,39 @@ class Analysis(AbstractStrengthPenalty):
     >>> penalty = sj.penalties.Analysis(1.0, D)
     >>> float(penalty.value(np.array([0.0, 1.0, 5.0, 6.0])))
     6.0
+    >>> D, pixels = sj.penalties.difference_operator((2, 2)), sj.penalties.difference_groups((2, 2))
+    >>> isotropic = sj.penalties.Analysis(1.0, D, pixels)
+    >>> float(isotropic.value(np.array([0.0, 3.0, 4.0, 4.0])))
+    6.0
 
     Notes
     -----
     Elad, Milanfar & Rubinstein (2007); Tibshirani & Taylor, The solution path of the generalized
     lasso (2011). The proximal operator has no formula: ``PrimalDual`` never uses it, and ``prox``
     finds it by accelerated projected gradients on its dual, to a relative duality gap of 1e-12
-    (float32: 1e-6). g*(c) is zero where c = Dᵀζ for forces |ζ| ≤ strength: certificates need ζ.
+    (float32: 1e-6). g*(c) is zero where c = Dᵀζ for forces ‖ζ_g‖ ≤ strength: certificates need ζ.
     """
 
-    strength: Float[Array, ""] = eqx.field(converter=inexact("strength"))
-    operator: AbstractDesign = eqx.field(converter=as_design)
+    strength: Float[Array, ""]
+    operator: AbstractDesign
+    groups: Int[Array, " m"] | None
+    num_groups: int = eqx.field(static=True)
+    largest: int = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
+    def __init__(self, strength: Any, operator: Any, groups: Any = None) -> None:
+        self.strength = as_inexact(strength, "strength")
         check_nonnegative("strength", self.strength, ndim=0, finite=True)
+        self.operator = as_design(operator)
+        rows = self.operator.shape[0]
+        if groups is None:
+            self.groups, self.num_groups, self.largest = None, rows, 1
+            return
+        self.groups, _, self.num_groups, self.largest = known_groups(groups, None)
+        if self.groups.shape != (rows,):
+            raise ValueError(
+                f"`groups` must have a label for each of the {rows} rows of `operator`; "
+                f"got shape {self.groups.shape}."
+            )
 
     def check(self, num_features: int) -> None:
         if self.operator.shape[1] != num_features:
@@ -66,37 +89,66 @@ class Analysis(AbstractStrengthPenalty):
     def is_valid(self) -> Bool[Array, ""]:
         return is_nonnegative(self.strength)
 
+    def _norms(self, x: Float[Array, " m"]) -> Float[Array, " g"]:
+        return jnp.abs(x) if self.groups is None else segment_norms(x, self.groups, self.num_groups)
+
+    def _sums(self, x: Float[Array, " m"]) -> Float[Array, " g"]:
+        return x if self.groups is None else segment_sums(x, self.groups, self.num_groups)
+
+    def _spread(self, x: Float[Array, " g"]) -> Float[Array, " m"]:
+        return x if self.groups is None else x[self.groups]
+
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
-        return self.strength * jnp.sum(jnp.abs(self.operator.matvec(w)))
+        return self.strength * jnp.sum(self._norms(self.operator.matvec(w)))
+
+    def _capped(self, forces: Float[Array, " m"], limit: Float[Array, ""]) -> Float[Array, " m"]:
+        if self.groups is None:
+            return jnp.clip(forces, -limit, limit)
+        norms = self._norms(forces)
+        beyond = norms > limit
+        return forces * self._spread(jnp.where(beyond, limit / jnp.where(beyond, norms, 1.0), 1.0))
 
     def nearest_force(self, forces: Float[Array, " m"]) -> Float[Array, " m"]:
         """The forces, none above the strength."""
-        return jnp.clip(forces, -self.strength, self.strength)
+        return self._capped(forces, self.strength)
 
-    def force_room(self, forces: Float[Array, " m"]) -> Float[Array, " m"]:
-        """How freely each force may be corrected: zero at the ends of its range."""
-        return self.strength * jnp.maximum(self.strength - jnp.abs(forces), 0.0)
+    def force_room(
+        self, forces: Float[Array, " m"], direction: Float[Array, " m"]
+    ) -> Float[Array, " m"]:
+        """The direction, shortened along forces near the strength and not across them.
+
+        strength²·I − ζζᵀ for every group: what a step across adds to ‖ζ‖ is of second order.
+        """
+        norms = self._norms(forces)
+        unit = forces / self._spread(jnp.where(norms > 0, norms, 1.0))
+        along = jnp.minimum(norms, self.strength) ** 2 * self._sums(unit * direction)
+        return self.strength**2 * direction - unit * self._spread(along)
 
     def force_scale(self, forces: Float[Array, " m"]) -> Float[Array, ""]:
         """The largest factor s ≤ 1 for which s·forces are within their range."""
-        return 1.0 / jnp.maximum(1.0, ratio(jnp.max(jnp.abs(forces)), self.strength))
+        return 1.0 / jnp.maximum(1.0, jnp.max(ratio(self._norms(forces), self.strength)))
 
     def force_gap(self, w: Float[Array, " p"], forces: Float[Array, " m"]) -> Float[Array, ""]:
         """g(w) − ⟨Dw, forces⟩ ≥ 0: the Fenchel–Young gap of w and c = Dᵀ forces."""
-        change = self.operator.matvec(w)
-        slack = 1 + 16 * jnp.finfo(forces.dtype).eps
-        inside = jnp.all(ratio(jnp.abs(forces), self.strength) <= slack)
-        return jnp.where(
-            inside, jnp.sum(self.strength * jnp.abs(change) - forces * change), jnp.inf
-        )
+        slack = 1 + (16 + self.largest) * jnp.finfo(forces.dtype).eps
+        inside = jnp.all(ratio(self._norms(forces), self.strength) <= slack)
+        gap = self._work(self.operator.matvec(w), forces, self.strength)
+        return jnp.where(inside, gap, jnp.inf)
+
+    def _work(self, change: Array, forces: Array, limit: Array) -> Float[Array, ""]:
+        """What the forces fall short of in work, limit·Σ_g ‖change_g‖ − ⟨change, forces⟩."""
+        return jnp.sum(limit * self._norms(change) - self._sums(forces * change))
 
     def force_distance(self, w: Float[Array, " p"], forces: Float[Array, " m"]) -> Float[Array, ""]:
         """How far the forces move in a projected step along D w: zero only at a solution.
 
-        The step is as long as the largest jump needs to reach from no force to the strength.
+        The step is as long as the largest jump needs to reach from no force to the strength. Jumps
+        below √ε of ‖w‖ times D are rounding and make no such step, or no solution were flat.
         """
         change = self.operator.matvec(w)
-        largest = jnp.max(jnp.abs(change))
+        columns = self.operator.square_norms(jnp.ones_like(change))
+        flat = jnp.sqrt(jnp.finfo(w.dtype).eps * jnp.max(columns)) * jnp.linalg.norm(w)
+        largest = jnp.maximum(jnp.max(self._norms(change)), flat)
         step = self.strength * change / jnp.where(largest > 0, largest, 1.0)
         return jnp.max(jnp.abs(forces - self.nearest_force(forces + step)))
 
@@ -109,8 +161,7 @@ class Analysis(AbstractStrengthPenalty):
         tol = 1e-12 if v.dtype == jnp.float64 else 1e-6
 
         def gap(forces: Array) -> Array:
-            change = D.matvec(v - D.rmatvec(forces))
-            return jnp.sum(limit * jnp.abs(change) - forces * change)
+            return self._work(D.matvec(v - D.rmatvec(forces)), forces, limit)
 
         def unfinished(state: tuple) -> Bool[Array, ""]:
             forces, _, _, steps = state
@@ -119,7 +170,7 @@ class Analysis(AbstractStrengthPenalty):
 
         def improve(state: tuple) -> tuple:
             forces, ahead, momentum, steps = state
-            new = jnp.clip(ahead + size * D.matvec(v - D.rmatvec(ahead)), -limit, limit)
+            new = self._capped(ahead + size * D.matvec(v - D.rmatvec(ahead)), limit)
             uphill = jnp.vdot(ahead - new, new - forces) > 0
             weight, following = restarted_momentum(momentum, uphill)
             return new, new + weight * (new - forces), following, steps + 1

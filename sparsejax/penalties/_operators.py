@@ -1,5 +1,6 @@
 """The operators that ``Analysis`` is most often used with, as sparse designs."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,41 @@ def difference_operator(shape: tuple[int, ...]) -> AbstractDesign:
 
     Notes
     -----
-    Rudin, Osher & Fatemi (1992).
+    Rudin, Osher & Fatemi (1992), whose isotropic total variation is that of the same D with
+    ``difference_groups``.
     """
+    return incidence_operator(_neighbours(shape), math.prod(shape))
+
+
+def difference_groups(shape: tuple[int, ...]) -> np.ndarray:
+    """The rows of ``difference_operator`` that begin at one cell: isotropic total variation.
+
+    Parameters
+    ----------
+    shape
+        Of the grid, as for ``difference_operator``.
+
+    Returns
+    -------
+    ndarray
+        Integer labels, one a row; cells from which no row begins have none.
+
+    Raises
+    ------
+    ValueError
+        If the grid has no two neighbours, or a side below one.
+
+    Examples
+    --------
+    >>> import sparsejax as sj
+    >>> sj.penalties.difference_groups((2, 2)).tolist()
+    [0, 1, 0, 2]
+    """
+    return np.unique(_neighbours(shape)[:, 0], return_inverse=True)[1]
+
+
+def _neighbours(shape: tuple[int, ...]) -> np.ndarray:
+    """Pairs of neighbouring cells, (m, 2), along one axis after the other."""
     sides = tuple(int(side) for side in shape)
     if not sides or min(sides) < 1 or max(sides) < 2:
         raise ValueError(f"`shape` must be a grid of at least two cells; got {shape}.")
@@ -44,7 +78,7 @@ def difference_operator(shape: tuple[int, ...]) -> AbstractDesign:
     for axis in range(len(sides)):
         along = np.moveaxis(cells, axis, 0)
         pairs.append(np.stack([along[:-1].reshape(-1), along[1:].reshape(-1)], axis=1))
-    return incidence_operator(np.concatenate(pairs), cells.size)
+    return np.concatenate(pairs)
 
 
 def trend_operator(num_features: int, order: int = 1) -> AbstractDesign:

@@ -51,7 +51,8 @@ class FISTA(AbstractSolver):
                 "use PrimalDual()."
             )
         if isinstance(problem.penalty, Analysis):
-            raise TypeError("FISTA does not support Analysis: use PrimalDual().")
+            name = type(problem.penalty).__name__
+            raise TypeError(f"FISTA does not support {name}: use PrimalDual().")
         if not loss.has_bounded_curvature:
             raise TypeError(
                 f"FISTA does not support {type(loss).__name__}, whose curvature has no bound: "

@@ -98,6 +98,8 @@ class PrimalDual(AbstractSolver):
             )
         centred = isinstance(loss, AbstractQuadraticLoss | SquareRoot)
         if profiled and isinstance(loss, AbstractSmoothLoss) and not centred:
+            if isinstance(problem.penalty, Analysis):
+                others = "add a feature of ones to `X` that the penalty leaves alone instead"
             raise TypeError(f"PrimalDual does not support {name} with an intercept: {others}.")
 
     def run(

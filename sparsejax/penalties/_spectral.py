@@ -1,0 +1,139 @@
+"""Functions of the singular values of a matrix of coefficients."""
+
+import abc
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from .._checks import check_nonnegative, is_nonnegative
+from ._base import AbstractStrengthPenalty
+
+
+class AbstractSpectral(AbstractStrengthPenalty):
+    """Σ_i φ(σ_i(W)): a subclass says what φ is, convex and increasing with φ(0) = 0."""
+
+    takes_tasks: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        check_nonnegative("strength", self.strength, ndim=0, finite=True)
+
+    def check(self, num_features: int) -> None:
+        del num_features  # nothing here has one entry a feature
+
+    def is_valid(self) -> Bool[Array, ""]:
+        return is_nonnegative(self.strength)
+
+    @abc.abstractmethod
+    def sizes_value(self, sizes: Float[Array, " r"]) -> Float[Array, " r"]:
+        """φ(σ)."""
+
+    @abc.abstractmethod
+    def sizes_slope(self, sizes: Float[Array, "*r"]) -> Float[Array, "*r"]:
+        """φ′(σ), from the right."""
+
+    @abc.abstractmethod
+    def sizes_prox(self, sizes: Float[Array, " r"], step: Float[Array, ""]) -> Float[Array, " r"]:
+        """argmin over x ≥ 0 of (x − σ)²/2 + step·φ(x)."""
+
+    @abc.abstractmethod
+    def chords(
+        self, sizes: Float[Array, " r"], shrunk: Float[Array, " r"], step: Float[Array, ""]
+    ) -> Float[Array, "r r"]:
+        """Slopes of ``sizes_prox`` from one σ to another, its derivative where they agree."""
+
+    @abc.abstractmethod
+    def sizes_gap(
+        self, sizes: Float[Array, " r"], duals: Float[Array, " r"], slack: float
+    ) -> Float[Array, " r"]:
+        """φ(σ) + φ*(γ) − σγ, where φ* may be finite up to ``slack`` times the end of its domain."""
+
+    def value(self, w: Float[Array, "p *tasks"]) -> Float[Array, ""]:
+        return jnp.sum(self.sizes_value(singular_values(w)))
+
+    def prox(self, v: Float[Array, "p *tasks"], step: Any) -> Float[Array, "p *tasks"]:
+        return _prox(self, _matrix(v), jnp.asarray(step, v.dtype)).reshape(v.shape)
+
+    def subdiff_distance(
+        self, w: Float[Array, "p *tasks"], grad: Float[Array, "p *tasks"]
+    ) -> Float[Array, "p *tasks"]:
+        """Magnitudes of −grad less its projection on {U φ′(Σ) Vᵀ + M}.
+
+        U, V are the singular vectors of w, M is orthogonal to both with ‖M‖ ≤ φ′(0). A singular
+        value counts as zero up to 10 max(p, tasks) ε of the largest, φ′(0) as the slope there.
+        """
+        left, sizes, right = jnp.linalg.svd(_matrix(w), full_matrices=False)
+        rounding = 10 * max(left.shape[0], right.shape[1]) * jnp.finfo(w.dtype).eps
+        zero = rounding * sizes[0]
+        kept = sizes > zero
+        left, right = left * kept, right * kept[:, None]
+        pull = -_matrix(grad)
+        rest = pull - left @ (left.T @ pull)
+        rest = rest - (rest @ right.T) @ right
+        a, rest_sizes, b = jnp.linalg.svd(rest, full_matrices=False)
+        beyond = (a * jnp.maximum(rest_sizes - self.sizes_slope(zero), 0.0)) @ b
+        distance = pull - rest - (left * self.sizes_slope(sizes)) @ right + beyond
+        return jnp.abs(distance).reshape(w.shape)
+
+    def support(self, w: Float[Array, "p *tasks"]) -> Bool[Array, "p *tasks"]:
+        """The nonzero entries; the structure of W is in its rank."""
+        return w != 0
+
+    def fenchel_gap(
+        self, w: Float[Array, "p *tasks"], c: Float[Array, "p *tasks"]
+    ) -> Float[Array, ""]:
+        # That of the singular values, and what the singular vectors miss of von Neumann's bound.
+        left, sizes, right = jnp.linalg.svd(_matrix(w), full_matrices=False)
+        aligned = jnp.sum(left * (_matrix(c) @ right.T), axis=0)
+        duals, slack = singular_values(c), 1 + (4 + c.size) * float(jnp.finfo(c.dtype).eps)
+        return jnp.sum(self.sizes_gap(sizes, duals, slack)) + jnp.sum(sizes * (duals - aligned))
+
+
+def singular_values(w: Float[Array, "p *tasks"]) -> Float[Array, " r"]:
+    """Of a matrix (p, tasks), or of a vector (p,) as one task: its norm."""
+    return jnp.linalg.svd(_matrix(w), compute_uv=False)
+
+
+def _matrix(w: Float[Array, "p *tasks"]) -> Float[Array, "p tasks"]:
+    return w.reshape(w.shape[0], -1)
+
+
+@jax.custom_jvp
+def _prox(
+    penalty: AbstractSpectral, v: Float[Array, "p tasks"], step: Float[Array, ""]
+) -> Float[Array, "p tasks"]:
+    """U f(Σ) Vᵀ for the proximal operator f of φ."""
+    left, sizes, right = jnp.linalg.svd(v, full_matrices=False)
+    return (left * penalty.sizes_prox(sizes, step)) @ right
+
+
+@_prox.defjvp
+def _prox_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """Slopes of the chords of f, finite for repeated and zero singular values.
+
+    In the bases of singular vectors the symmetric part of a change is scaled by
+    (f(σᵢ) − f(σⱼ))/(σᵢ − σⱼ), the antisymmetric one by (f(σᵢ) + f(σⱼ))/(σᵢ + σⱼ), and what leaves
+    the bases by f(σⱼ)/σⱼ (Lewis & Sendov, 2005).
+    """
+    (penalty, v, step), (penalty_dot, change, step_dot) = primals, tangents
+    left, sizes, right = jnp.linalg.svd(v, full_matrices=False)
+    shrunk, moved = jax.jvp(
+        lambda penalty, step: penalty.sizes_prox(sizes, step),
+        (penalty, step),
+        (penalty_dot, step_dot),
+    )
+    with_zero = penalty.chords(jnp.append(sizes, 0.0), jnp.append(shrunk, 0.0), step)
+    symmetric, outside, at_zero = with_zero[:-1, :-1], with_zero[:-1, -1], with_zero[-1, -1]
+    sums = sizes[:, None] + sizes
+    some = sums > 0
+    antisymmetric = jnp.where(some, (shrunk[:, None] + shrunk) / jnp.where(some, sums, 1), at_zero)
+    inner = left.T @ change @ right.T
+    turned = symmetric * (inner + inner.T) / 2 + antisymmetric * (inner - inner.T) / 2
+    rows, columns = change @ right.T, left.T @ change
+    derivative = (
+        left @ (turned + jnp.diag(moved)) @ right
+        + ((rows - left @ inner) * outside) @ right
+        + (left * outside) @ (columns - inner @ right)
+    )
+    return (left * shrunk) @ right, derivative
