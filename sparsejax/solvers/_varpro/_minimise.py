@@ -14,7 +14,7 @@ from ._history import History
 _CHECK_EVERY = 5
 _SUFFICIENT, _CURVED = 1e-4, 0.9  # of Wolfe's conditions
 _TRIALS = 30
-_FIRST = 0.5  # length of the first step at most, relative to the start
+_FIRST = 0.1  # length of the first step at most, relative to the start
 
 
 class AbstractProjection(eqx.Module):

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._certificate import Iterate, iterate_at
-from ..._dual import Dual
+from ..._dual import Dual, needs_dual
 from ..._problem import Problem, rmatvec
-from ...losses import Equality
 from ...penalties._base import per_row
 from ...penalties._variational import AbstractVariationalForm
 from ._minimise import AbstractOuterProblem, half_square
@@ -50,8 +49,7 @@ class WeightedRidge(AbstractOuterProblem):
     def iterate(self, projection: Ridge) -> Iterate:
         """The coefficients and their certificate: −√h a is a dual point where there is no other."""
         dual = None
-        if isinstance(self.problem.loss, Equality):
-            assert projection.residual is not None
+        if projection.residual is not None and needs_dual(self.problem):
             factors = self.problem.loss.row_weights(self.problem.y)
             dual = Dual(-jnp.sqrt(per_row(factors, self.problem.y)) * projection.residual, None)
         return iterate_at(self.problem, projection.coef, dual=dual)

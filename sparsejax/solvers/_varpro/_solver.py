@@ -8,14 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..._certificate import Iterate, iterate_at
+from ..._infeasible import least_squares_ray, lies_outside_range
 from ..._problem import Problem
 from ...losses import AbstractQuadraticLoss, AbstractVariationalLoss, Equality
 from ...penalties import AbstractVariationalPenalty, Nuclear, RowL2
-from ...penalties._base import per_row
 from .._base import AbstractSolver
 from .._gram import GramProblem
 from .._prox_newton import quadratic_solver
 from .._semismooth_newton import AbstractGramSolver, SemismoothNewton
+from ._finish import sparsified, without_resting
 from ._gram_ridge import GramRidge
 from ._minimise import minimise
 from ._ridge import WeightedRidge, first_blocks
@@ -24,7 +25,6 @@ from ._thin import solve_thin
 
 _SYSTEMS = ("auto", "primal", "dual", "cg")
 _FINISH = 1e-6  # relative gap at which the support is taken as found
-_RESTING = 0.99  # of the force that moves a coefficient: below it, the coefficient is zero
 
 
 class VarPro(AbstractSolver, AbstractGramSolver):
@@ -42,8 +42,8 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     where the noise c is 1 for least squares, 0 for interpolation (``Equality``), and one more
     variable for the square root. f is smooth with no spurious minima. It is minimised by L-BFGS;
     the gradient is the envelope formula above, never the derivative of the inner solve. The
-    iterates have no exact zeros: once the gap is small, for least squares, the support is read
-    off the KKT conditions and solved on exactly.
+    iterates have no exact zeros: once the gap is small, the support is read off the KKT conditions
+    and solved on; for the square root, what is off it becomes zero.
 
     For the trace norm w = UV takes the place of w = u⊙v, with factors that grow until the pull has
     no singular value above the strength.
@@ -60,7 +60,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     memory
         Pairs kept by L-BFGS.
     finish
-        Whether to solve exactly on the support at the end.
+        Whether to end with exact zeros and, but for the square root, an exact solve on the support.
 
     Notes
     -----
@@ -105,20 +105,25 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if isinstance(problem.penalty, Nuclear):
             iterate, steps = solve_thin(problem, start, tol, max_steps, self.memory)
             return iterate, {"num_steps": steps}
-        finish = self.finish and isinstance(problem.loss, AbstractQuadraticLoss)
-        outer = WeightedRidge(problem, self.inner)
-        goal = jnp.maximum(tol, _FINISH) if finish else tol
+        least_squares = isinstance(problem.loss, AbstractQuadraticLoss)
+        outer, limit, stats = WeightedRidge(problem, self.inner), max_steps, {}
+        if isinstance(problem.loss, Equality):
+            infeasible = lies_outside_range(problem, least_squares_ray(problem))
+            limit, stats = jnp.where(infeasible, 0, max_steps), {"infeasible": infeasible}
+        goal = jnp.maximum(tol, _FINISH) if self.finish and least_squares else tol
         begun = jnp.where(start.gap <= tol, start.gap, jnp.inf)  # nothing to do for a good start
         first = outer.first(start.coef)
-        projection, steps = minimise(outer, first, begun, goal, max_steps, self.memory)
+        projection, steps = minimise(outer, first, begun, goal, limit, self.memory)
         moved = outer.iterate(projection)
         # A start that is already good enough is kept.
         iterate = jax.tree.map(lambda a, b: jnp.where(moved.gap < start.gap, a, b), moved, start)
-        if finish:
-            sparse = iterate_at(problem, _sparse(problem.penalty, iterate.coef, iterate.pull))
-            exact = quadratic_solver(problem)
+        if self.finish and least_squares:
+            coef = without_resting(problem.penalty, iterate.coef, iterate.pull)
+            sparse, exact = iterate_at(problem, coef), quadratic_solver(problem)
             iterate, _ = exact.run(problem, sparse, tol, jnp.minimum(10, max_steps))
-        return iterate, {"num_steps": steps}
+        elif self.finish:
+            iterate = sparsified(outer, iterate, tol)
+        return iterate, {"num_steps": steps} | stats
 
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
@@ -130,15 +135,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         projection, steps = minimise(outer, first, begun, goal, limit, self.memory)
         closer = outer.gap(projection) < problem.gap(problem.start_coef, problem.pull)
         pull = projection.pull * problem.scale
-        coef = _sparse(problem.penalty, projection.coef / problem.scale, pull)
+        coef = without_resting(problem.penalty, projection.coef / problem.scale, pull)
         coef = jnp.where(closer & problem.inside, coef, problem.start_coef)
         coef, finishing = SemismoothNewton().solve_gram(problem.moved_to(coef), tol)
         return coef, steps + finishing
-
-
-def _sparse(
-    penalty: AbstractVariationalPenalty, coef: Float[Array, "p ..."], pull: Float[Array, "p ..."]
-) -> Float[Array, "p ..."]:
-    """Without what the KKT conditions say is zero: a pull that moves nothing."""
-    resting = penalty.saturation(jnp.zeros_like(coef), pull) < _RESTING
-    return jnp.where(per_row(resting, coef), 0.0, coef)
