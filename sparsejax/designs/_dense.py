@@ -59,3 +59,8 @@ class Dense(AbstractDesign):
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         return self.features**2 @ row_weights
+
+
+def is_dense(design: AbstractDesign) -> bool:
+    """Whether it is one array in the end, standardised or not."""
+    return is_dense(design.base) if hasattr(design, "base") else isinstance(design, Dense)

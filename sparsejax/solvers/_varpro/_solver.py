@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..._certificate import Iterate, iterate_at
+from ..._dual import generic_solver
 from ..._infeasible import least_squares_ray, lies_outside_range
 from ..._problem import Problem
 from ...losses import AbstractQuadraticLoss, AbstractVariationalLoss, Equality
@@ -86,12 +87,8 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if low_rank:
             return
         if not isinstance(penalty, AbstractVariationalPenalty):
-            others = (
-                "WorkingSet(), FISTA() or CoordinateDescent()"
-                if isinstance(loss, AbstractQuadraticLoss)
-                else "PrimalDual()"
-            )
-            raise TypeError(f"VarPro does not support {type(penalty).__name__}: use {others}.")
+            name, other = type(penalty).__name__, generic_solver(problem)
+            raise TypeError(f"VarPro does not support {name}: use {other}().")
         if loss.outputs(problem.y) and not isinstance(penalty, RowL2):
             name = type(penalty).__name__
             raise TypeError(f"VarPro takes one target for {name}: use FISTA() for several.")
@@ -128,6 +125,8 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
     ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
+        if problem.start_coef.ndim > 1:
+            raise TypeError("WorkingSet(VarPro()) takes one target: use WorkingSet(GramFISTA()).")
         outer = GramRidge(problem)
         first = first_blocks(outer.form, problem.start, outer.from_zero)
         goal = jnp.maximum(tol, _FINISH * problem.residual)

@@ -1,7 +1,7 @@
 """The linear systems of a weighted ridge regression."""
 
 import abc
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -10,7 +10,7 @@ import lineax as lx
 from jaxtyping import Array, Float
 
 from ..._problem import Problem, matvec, rmatvec
-from ...designs import Dense
+from ...designs._dense import is_dense
 from ...losses import Equality
 from ...penalties._base import per_row
 from ._minimise import AbstractProjection
@@ -132,14 +132,9 @@ def system_of(problem: Problem, name: SystemName) -> AbstractSystem:
     """The system asked for; for "auto" the smaller one, and products alone for sparse designs."""
     n, p = problem.X.shape
     if name == "auto":
-        dense = isinstance(_base(problem.X), Dense)
         dual = n < p or isinstance(problem.loss, Equality)
-        name = ("dual" if dual else "primal") if dense else "cg"
+        name = ("dual" if dual else "primal") if is_dense(problem.X) else "cg"
     return {"primal": Primal, "dual": Dual, "cg": ConjugateGradient}[name](problem)
-
-
-def _base(design: Any) -> Any:
-    return _base(design.base) if hasattr(design, "base") else design
 
 
 def _scaled(problem: Problem) -> tuple[Float[Array, " n"], Float[Array, "n ..."]]:
