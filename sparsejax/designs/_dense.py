@@ -63,4 +63,5 @@ class Dense(AbstractDesign):
 
 def is_dense(design: AbstractDesign) -> bool:
     """Whether it is one array in the end, standardised or not."""
-    return is_dense(design.base) if hasattr(design, "base") else isinstance(design, Dense)
+    base = getattr(design, "base", None)
+    return isinstance(design, Dense) if base is None else is_dense(base)

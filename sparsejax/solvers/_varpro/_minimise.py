@@ -41,7 +41,7 @@ class AbstractOuterProblem(eqx.Module):
 
 def half_square(v: Any) -> Float[Array, ""]:
     """‖v‖²/2 of all parts of v: the price of weights."""
-    return sum(jnp.sum(part**2) for part in jax.tree.leaves(v)) / 2
+    return jnp.asarray(sum(jnp.sum(part**2) for part in jax.tree.leaves(v))) / 2
 
 
 class _Point(eqx.Module):
