@@ -6,15 +6,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
-
-from ._history import History
 
 _CHECK_EVERY = 5
 _SUFFICIENT, _CURVED = 1e-4, 0.9  # of Wolfe's conditions
 _TRIALS = 30
-_FIRST = 0.1  # length of the first step at most, relative to the start
 
 
 class AbstractProjection(eqx.Module):
@@ -52,7 +50,7 @@ class _Point(eqx.Module):
 
 class _State(eqx.Module):
     point: _Point
-    history: History
+    history: Any  # what L-BFGS has learnt
     gap: Float[Array, ""]
     steps: Int[Array, ""]
     moving: Bool[Array, ""]
@@ -80,6 +78,8 @@ def minimise(
     The gradient is that of the envelope theorem, never the derivative of the inner solve.
     """
     flat, unravel = ravel_pytree(first)
+    # Without optax's line search: that evaluates f in three places, each an inner solve to compile.
+    quasi_newton = optax.scale_by_lbfgs(memory)
 
     def at(v: Float[Array, " k"]) -> _Point:
         projection = problem.project(unravel(v))
@@ -91,12 +91,8 @@ def minimise(
 
     def step(state: _State) -> _State:
         old = state.point
-        size = jnp.linalg.norm(old.gradient)
-        # ‖v‖²/2 is part of f, whose curvature is therefore of order one.
-        scale = jnp.minimum(1.0, _FIRST * jnp.linalg.norm(old.v) / jnp.where(size > 0, size, 1.0))
-        direction = state.history.direction(old.gradient, scale)
-        new, found = _searched(at, old, direction)
-        history = state.history.learn(new.v - old.v, new.gradient - old.gradient)
+        uphill, history = quasi_newton.update(old.gradient, state.history, old.v)
+        new, found = _searched(at, old, -jnp.asarray(uphill))
         moving = found & jnp.any(new.v != old.v)
         # A certificate costs a pass over the data, so not every step gets one.
         steps = state.steps + 1
@@ -104,9 +100,8 @@ def minimise(
         gap = jax.lax.cond(due, lambda: problem.gap(new.projection), lambda: state.gap)
         return _State(new, history, gap.astype(tol.dtype), steps, moving)
 
-    state = _State(
-        at(flat), History.empty(memory, flat), begun.astype(tol.dtype), jnp.array(0), begun > tol
-    )
+    history = quasi_newton.init(flat)
+    state = _State(at(flat), history, begun.astype(tol.dtype), jnp.array(0), begun > tol)
     final = jax.lax.while_loop(unfinished, step, state)
     return final.point.projection, final.steps
 
