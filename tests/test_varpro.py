@@ -12,7 +12,6 @@ import sparsejax as sj
 from sparsejax import losses, penalties, solvers
 from sparsejax._certificate import objective_at_zero
 from sparsejax._problem import project_intercept
-from sparsejax.solvers._varpro._history import History
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -222,25 +221,3 @@ def test_rows_on_a_working_set_are_refused():
     problem = sj.Problem(X, Y, penalty=penalties.RowL2(0.1))
     with pytest.raises(TypeError, match="GramFISTA"):
         sj.solve(problem, solvers.WorkingSet(solvers.VarPro()))
-
-
-def test_history_is_that_of_bfgs():
-    """The dense inverse Hessian, updated by the formula, with a memory that wraps around."""
-    rng = np.random.default_rng(0)
-    hessian = np.diag(rng.uniform(0.5, 5.0, 6))
-    pairs = [(s, hessian @ s) for s in rng.normal(size=(5, 6))]
-    history = History.empty(3, jnp.zeros(6))
-    bent = jnp.asarray(pairs[0][0])
-    for s, y in pairs:
-        history = history.learn(jnp.asarray(s), jnp.asarray(y))
-    s, y = pairs[-1]
-    H = np.eye(6) * (s @ y) / (y @ y)
-    for s, y in pairs[-3:]:
-        V = np.eye(6) - np.outer(y, s) / (s @ y)
-        H = V.T @ H @ V + np.outer(s, s) / (s @ y)
-    gradient = rng.normal(size=6)
-    one = jnp.ones(())
-    np.testing.assert_allclose(history.direction(jnp.asarray(gradient), one), -H @ gradient)
-    # A pair without positive curvature teaches nothing.
-    fresh = History.empty(3, jnp.zeros(6)).learn(bent, -bent)
-    np.testing.assert_allclose(fresh.direction(jnp.asarray(gradient), 2 * one), -2 * gradient)
