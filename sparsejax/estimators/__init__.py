@@ -3,6 +3,10 @@
 from ._cox_lasso import CoxLasso as CoxLasso
 from ._elastic_net import ElasticNet as ElasticNet, ElasticNetCV as ElasticNetCV
 from ._generalized import GeneralizedLinearEstimator as GeneralizedLinearEstimator
+from ._graphical_lasso import (
+    AdaptiveGraphicalLasso as AdaptiveGraphicalLasso,
+    GraphicalLasso as GraphicalLasso,
+)
 from ._group_lasso import GroupLasso as GroupLasso, GroupLassoCV as GroupLassoCV
 from ._lasso import Lasso as Lasso, LassoCV as LassoCV
 from ._lasso_tuned import LassoTuned as LassoTuned
