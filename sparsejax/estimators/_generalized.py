@@ -20,7 +20,7 @@ from ..losses import (
 from ..penalties import L1, AbstractPenalty, Nuclear, RowL2
 from ..solvers import AbstractSolver
 from ._base import FixedStrengthModel
-from ._classification import LinearClassifierMethods
+from ._classification import LogitMethods
 from ._responses import AbstractResponse, Classes, Means, Numbers, Survival, Tasks
 
 
@@ -32,7 +32,7 @@ def _knows_probabilities(model: Any) -> bool:
     return isinstance(model.loss, Logistic | Multinomial)
 
 
-class GeneralizedLinearEstimator(LinearClassifierMethods, FixedStrengthModel):
+class GeneralizedLinearEstimator(LogitMethods, FixedStrengthModel):
     """Any loss with any penalty and any solver, to a certified duality gap.
 
     Minimises ``loss(Xw + b, y) + penalty(w)``. Classifies for losses of classes (``Logistic``,

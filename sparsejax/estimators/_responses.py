@@ -192,6 +192,16 @@ class Classes(AbstractResponse):
         tags.target_tags.required = True
 
 
+class OneVersusRest(Classes):
+    """Labels of any kind: signs of the second of two, or of each of many against all others."""
+
+    def encode(
+        self, model: Any, y: np.ndarray, weights: Float[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "t n ..."]:
+        targets = super().encode(model, y, weights)
+        return targets if targets.ndim == 2 else 2 * targets[0].T - 1
+
+
 class Survival(AbstractResponse):
     """Times, each with whether the event was seen or the sample was censored.
 
