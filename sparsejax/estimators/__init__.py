@@ -4,6 +4,7 @@ from ._basis_pursuit import BasisPursuit as BasisPursuit
 from ._cox_lasso import CoxLasso as CoxLasso
 from ._elastic_net import ElasticNet as ElasticNet, ElasticNetCV as ElasticNetCV
 from ._generalized import GeneralizedLinearEstimator as GeneralizedLinearEstimator
+from ._generalized_cv import GeneralizedLinearEstimatorCV as GeneralizedLinearEstimatorCV
 from ._graphical_lasso import (
     AdaptiveGraphicalLasso as AdaptiveGraphicalLasso,
     GraphicalLasso as GraphicalLasso,

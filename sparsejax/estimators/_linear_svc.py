@@ -34,7 +34,7 @@ class LinearSVC(ClassifierMixin, LinearClassifierMethods, FixedStrengthModel):
         The ℓ1 norm makes coefficients zero.
     fit_intercept : bool, default=True
         Whether to fit unpenalised intercepts.
-    tol : float, default=1e-8
+    tol : float, default=1e-10
         Largest duality gap that counts as converged, as a fraction of the objective of the zero
         vector (with the best intercept). Never taken below rounding.
     max_iter : int, default=None
@@ -84,7 +84,7 @@ class LinearSVC(ClassifierMixin, LinearClassifierMethods, FixedStrengthModel):
         loss: str = "squared_hinge",
         penalty: str = "l2",
         fit_intercept: bool = True,
-        tol: float = 1e-8,
+        tol: float = 1e-10,
         max_iter: int | None = None,
     ):
         self.C = C

@@ -94,6 +94,7 @@ def held_out_losses(
     strengths: Float[Array, " k"],
     fit_intercept: bool,
     stopping: Stopping,
+    solver: AbstractSolver | None = None,
 ) -> HeldOut:
     """Fit a path on the rows weighted by ``train`` and measure it on those weighted by ``test``.
 
@@ -109,6 +110,7 @@ def held_out_losses(
             problem,
             strengths=strengths,
             tol=stopping.tol,
+            solver=solver,
             max_steps=stopping.max_iter,
             throw=False,
         )

@@ -226,6 +226,13 @@ class Survival(AbstractResponse):
             raise ValueError("`y` holds no event: all times are censored.")
         return y[None]
 
+    def check_training(
+        self, weights: Float[np.ndarray, "folds n"], targets: Float[np.ndarray, "t n ..."]
+    ) -> None:
+        empty = np.flatnonzero(weights @ targets[0, :, 1] == 0)
+        if empty.size:
+            raise ValueError(f"`cv`: the training samples of fold {empty[0]} have no event.")
+
     def score(self, y: Any, predictions: np.ndarray, sample_weight: Any) -> float:
         y = times_and_events(y, np.float64)
         weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
