@@ -45,6 +45,8 @@ class BasisPursuit(RegressorMixin, FixedStrengthModel):
     [0.0, 1.0, 1.0]
     """
 
+    alpha = 1.0  # any strength has the same solution
+
     def __init__(
         self,
         *,
@@ -57,8 +59,6 @@ class BasisPursuit(RegressorMixin, FixedStrengthModel):
         self.positive = positive
         self.tol = tol
         self.max_iter = max_iter
-
-    alpha = 1.0  # any strength has the same solution
 
     def _loss(self) -> AbstractLoss:
         return Equality()
