@@ -44,8 +44,10 @@ Key = tuple[str, float, str]  # solver, target, criterion
 Run = Callable[[float, float], Trial]  # (tol, budget) -> Trial, or raises
 
 
-def scan(run: Run, budget: float, tolerances=TOLERANCES) -> tuple[list[Trial], str]:
-    """Tighten the tolerance until the last target is reached; why it ended, if it was not."""
+def scan(
+    run: Run, budget: float, tolerances=TOLERANCES, target: float = TARGETS[-1]
+) -> tuple[list[Trial], str]:
+    """Tighten the tolerance until the target is reached; why it ended, if it was not."""
     trials: list[Trial] = []
     end = time.monotonic() + budget
     for tol in tolerances:
@@ -53,7 +55,7 @@ def scan(run: Run, budget: float, tolerances=TOLERANCES) -> tuple[list[Trial], s
             trials.append(run(tol, end - time.monotonic()))
         except (OutOfTime, SolverError) as error:
             return trials, str(error)
-        if trials[-1].gap <= TARGETS[-1]:
+        if trials[-1].gap <= target:
             return trials, ""
         if time.monotonic() > end:
             return trials, f"budget of {budget:.0f} s spent"

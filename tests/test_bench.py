@@ -138,3 +138,35 @@ def test_the_command_on_the_smallest_design(tmp_path):
         assert float(row["seconds"]) > 0
     for name in ("lasso_trials.csv", "lasso_process.csv", "lasso.json", "convergence_tiny.png"):
         assert (tmp_path / name).stat().st_size > 0
+
+
+def test_structures_are_judged_and_timed():
+    """A solver that reaches the target, one that cannot, and one that is not installed."""
+    from bench.structures.__main__ import cell
+    from bench.structures.case import Case
+
+    def missing(strength, tol):
+        raise ImportError("no such package")
+
+    solvers = {
+        "good": lambda strength, tol: np.array([strength + tol / 2]),
+        "poor": lambda strength, tol: np.array([strength + 1.0]),
+        "missing": missing,
+    }
+    case = Case("case", {"half": 0.5}, 1e-8, lambda w, s: float(abs(w[0] - s)), solvers)
+    good, poor = cell(case, "half", repeats=3, budget=1.0)
+    assert (good["solver"], good["tol"]) == ("good", 1e-8)
+    assert good["seconds"] >= 0
+    assert poor["solver"] == "poor"
+    assert np.isnan(poor["seconds"])
+    assert np.isinf(poor["error"])
+
+
+def test_structures_agree_on_transport():
+    pytest.importorskip("cvxpy")
+    from bench.structures.interpolation import mesh
+
+    case = mesh(4)
+    for name in ("HiGHS", "Clarabel"):
+        assert case.error(case.solvers[name](1.0, 1e-10), 1.0) <= 1
+    assert case.error(np.zeros(len(case.solvers["HiGHS"](1.0, 1e-8))), 1.0) > 1

@@ -1,0 +1,1 @@
+"""Structures other than the Lasso, one file each: ``python -m bench.structures``."""

@@ -1,0 +1,128 @@
+"""Structures other than the Lasso: ``python -m bench.structures [--fast] [--cases …] [--out …]``.
+
+Warm, one thread for every library, float64, in one process; the solvers take turns. Each solver's
+tolerance is tightened until an independent NumPy judge says that the target is met, and that
+setting is timed. Writes structures.csv: the median of ``--repeats`` runs per problem, strength and
+solver, the error that was reached, and the seconds of the first call (compilation).
+"""
+
+from bench.environment import pin
+
+pin()
+
+import argparse  # noqa: E402
+import csv  # noqa: E402
+import time  # noqa: E402
+import warnings  # noqa: E402
+from collections.abc import Callable, Iterator, Mapping  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+
+from bench import measure  # noqa: E402
+from bench.processes import SolverError  # noqa: E402
+from bench.structures.case import Case, Solver  # noqa: E402
+from bench.structures.denoising import photograph  # noqa: E402
+from bench.structures.group_lasso import group_lasso  # noqa: E402
+from bench.structures.interpolation import basis_pursuit, mesh, neighbours  # noqa: E402
+from bench.structures.logistic import golub, logistic  # noqa: E402
+from bench.structures.multitask import multitask  # noqa: E402
+from bench.structures.trace_norm import synthetic, tecator  # noqa: E402
+
+TOLERANCES = tuple(10.0**-k for k in range(4, 15))
+CASES: Mapping[str, Callable[[], Case]] = {
+    "group": group_lasso,
+    "logistic": logistic,
+    "golub": golub,
+    "multitask": multitask,
+    "trace": synthetic,
+    "tecator": tecator,
+    "pursuit": basis_pursuit,
+    "neighbours": neighbours,
+    "mesh": mesh,
+    "photograph": photograph,
+}
+FAST_CASES: Mapping[str, Callable[[], Case]] = {
+    "group": lambda: group_lasso(40, 200),
+    "golub": golub,
+    "trace": lambda: synthetic(40, 20, 5),
+    "mesh": lambda: mesh(6),
+    "photograph": lambda: photograph(16),
+}
+
+
+def run_of(case: Case, solve: Solver, strength: float) -> measure.Run:
+    """Runs of a solver at one strength, judged."""
+
+    def run(tol: float, budget: float) -> measure.Trial:
+        del budget  # nothing ends a call within this process
+        start = time.perf_counter()
+        try:
+            coef = solve(strength, tol)
+        except (ImportError, AttributeError) as error:  # not installed, or not this version
+            raise SolverError(str(error)) from error
+        seconds = time.perf_counter() - start
+        # Where a solver gives nothing, nothing is right.
+        error = np.inf if coef is None else case.error(coef, strength)
+        return measure.Trial(tol, seconds, error, error, 0, None)
+
+    return run
+
+
+def cell(case: Case, name: str, repeats: int, budget: float) -> Iterator[dict]:
+    """One row a solver: the fastest setting that meets the target, its median over the rounds."""
+    strength = case.strengths[name]
+    runs = {solver: run_of(case, solve, strength) for solver, solve in case.solvers.items()}
+    first, scans = {}, {}
+    for solver, run in runs.items():
+        warm_up, _ = measure.scan(run, budget, TOLERANCES[:1], case.target)
+        if warm_up:  # the budget is for tightening, not for compiling
+            first[solver] = warm_up[0].seconds
+            scans[solver], _ = measure.scan(run, budget, TOLERANCES, case.target)
+    chosen = measure.settings(scans, (case.target,), ("gap",))
+    timings = measure.repeat_interleaved(runs, chosen, repeats, 5 * budget)
+    for solver in scans:
+        timing = timings.get(
+            (solver, case.target, "gap"), measure.Timing(np.nan, np.inf, np.nan, 0)
+        )
+        yield {
+            "case": case.name,
+            "strength": name,
+            "solver": solver,
+            "seconds": timing.seconds,
+            "error": timing.gap,
+            "tol": timing.tol,
+            "first_call": first[solver],
+        }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.structures", description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="small problems, one strength each")
+    parser.add_argument("--cases", nargs="+", choices=CASES, help="only these")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds of tightening a cell")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/structures"))
+    options = parser.parse_args(arguments)
+    jax.config.update("jax_enable_x64", True)
+    warnings.simplefilter("ignore")  # peers warn whenever they stop above their tolerance
+    cases = FAST_CASES if options.fast else CASES
+    rows: list[dict] = []
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, make in cases.items():
+        if options.cases and name not in options.cases:
+            continue
+        case = make()
+        for strength in list(case.strengths)[: 1 if options.fast else None]:
+            for row in cell(case, strength, options.repeats, options.budget):
+                print({k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()})
+                rows.append(row)
+            with open(options.out / "structures.csv", "w", newline="") as file:
+                writer = csv.DictWriter(file, rows[0].keys())
+                writer.writeheader()
+                writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
