@@ -16,7 +16,7 @@ from ..designs import Dense
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractVariationalPenalty
 from ..penalties._block_matrix import BlockMatrix
-from ._base import AbstractSolver, check_one_target
+from ._base import AbstractSolver, check_convex, check_one_target
 from ._gram import AbstractGramSolver, GramProblem
 from ._semismooth_newton import SemismoothNewton
 from ._working_set import WorkingSet
@@ -75,6 +75,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             raise ValueError(f"`inner` must be auto, primal, dual or cg; got {self.inner!r}.")
 
     def check(self, problem: Problem) -> None:
+        check_convex(self, problem)
         if not isinstance(problem.loss, AbstractQuadraticLoss):
             name = type(problem.loss).__name__
             raise TypeError(f"VarPro does not support {name}: {_SUPPORTED}.")
