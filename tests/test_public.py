@@ -19,7 +19,7 @@ PROMISED = {
     "losses": "Squared Huber Logistic Multinomial Poisson Gamma Cox SquareRoot Quantile Hinge "
     "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",
-    "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton",
+    "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage",
     "bilevel": "tune Holdout KFold",
 }
 

@@ -5,15 +5,13 @@ from typing import Any, ClassVar
 from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
-from .._dual import needs_dual
 from .._problem import Problem
-from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss
-from ..losses._profiled import Profiled
+from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ._base import AbstractSolver, is_concave
+from ._convex import convex_solver
 from ._coordinate_descent import CoordinateDescent
 from ._fista import FISTA
-from ._primal_dual import PrimalDual
-from ._prox_newton import ProxNewton, quadratic_solver
+from ._multi_stage import MultiStage
 from ._working_set import WorkingSet
 
 
@@ -23,21 +21,19 @@ class Auto(AbstractSolver):
     For least squares, working sets where the penalty allows; for other smooth losses that are
     sums over samples, proximal Newton over the same; FISTA for other smooth ones; PrimalDual for
     losses without a gradient and for ``Analysis`` penalties. For concave penalties, coordinate
-    descent where the loss is quadratic, else FISTA.
+    descent where the loss is quadratic, FISTA where its curvature is bounded, else MultiStage.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
 
     def choose(self, problem: Problem) -> AbstractSolver:
-        if needs_dual(problem):
-            return PrimalDual()
-        if is_concave(problem):
-            quadratic = isinstance(problem.loss, AbstractQuadraticLoss)
-            return CoordinateDescent() if quadratic else FISTA()
+        if not is_concave(problem):
+            return convex_solver(problem)
         if isinstance(problem.loss, AbstractQuadraticLoss):
-            return quadratic_solver(problem)
-        loss = problem.loss.loss if isinstance(problem.loss, Profiled) else problem.loss
-        return ProxNewton() if isinstance(loss, AbstractPointwiseLoss) else FISTA()
+            return CoordinateDescent()
+        loss = problem.loss
+        bounded = isinstance(loss, AbstractSmoothLoss) and loss.has_bounded_curvature
+        return FISTA() if bounded else MultiStage()
 
     def check(self, problem: Problem) -> None:
         self.choose(problem).check(problem)

@@ -41,6 +41,9 @@ class AbstractSolver(eqx.Module):
         del problem
         return self
 
+    def check_differentiable(self) -> None:  # most solvers have nothing to refuse
+        """``TypeError`` where what the solver returns need not be a solution of its problem."""
+
 
 def check_one_target(solver: AbstractSolver, problem: Problem) -> None:
     """``TypeError`` for several targets."""
