@@ -139,11 +139,8 @@ def _gap_of_dual(
         return data + regularity(coef, scale * forces)
 
     best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(scale)) + left_over
-    unit = objective_at_zero(problem)
-    # Zero is no solution where targets must be met: then the objective itself is the unit.
-    own = jnp.abs(loss.value(predictions, problem.y) + penalty.value(coef))
-    own = jnp.where((own > 0) & jnp.isfinite(own), own, 1.0)
-    return jnp.maximum(best, 0.0) / jnp.where(jnp.isfinite(unit), unit, own)
+    own = loss.value(predictions, problem.y) + penalty.value(coef)
+    return jnp.maximum(best, 0.0) / unit_of_gaps(problem, own)
 
 
 def _orthogonal_to(
@@ -171,6 +168,16 @@ def _orthogonal_to(
         step = scale * (inverse @ (scale * (directions.T @ gradient)))
         gradient = gradient - change @ step
     return gradient, -rmatvec(problem.X, gradient)
+
+
+def unit_of_gaps(problem: Problem, objective: Float[Array, ""]) -> Float[Array, ""]:
+    """What relative gaps are relative to, for a problem without intercept: that at zero.
+
+    Zero is no solution where targets must be met: then the objective of the point itself.
+    """
+    unit, own = objective_at_zero(problem), jnp.abs(objective)
+    own = jnp.where((own > 0) & jnp.isfinite(own), own, 1.0)
+    return jnp.where(jnp.isfinite(unit), unit, own)
 
 
 def objective_at_zero(problem: Problem) -> Float[Array, ""]:

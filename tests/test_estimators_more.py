@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn import linear_model as peers
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, mean_pinball_loss
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -22,6 +22,7 @@ from sparsejax.estimators import (
     CoxLasso,
     GammaLasso,
     GeneralizedLinearEstimator,
+    GeneralizedLinearEstimatorCV,
     GroupLasso,
     GroupLassoCV,
     MultiTaskLasso,
@@ -40,6 +41,7 @@ NEW = [
     CoxLasso,
     GammaLasso,
     GeneralizedLinearEstimator,
+    GeneralizedLinearEstimatorCV,
     GroupLasso,
     GroupLassoCV,
     MultiTaskLasso,
@@ -406,6 +408,74 @@ def test_margins_have_no_probabilities():
         GeneralizedLinearEstimator(sj.losses.Squared(np.ones(N))).fit(X, np.ones(N))
     with pytest.raises(ValueError, match="'penalty' parameter"):
         GeneralizedLinearEstimator(penalty=0.1).fit(X, y)
+
+
+def test_general_cross_validation_is_that_of_the_others():
+    X, labels = classes(2)
+    with jax.enable_x64(True):
+        penalty = sj.penalties.ElasticNet(7.0, 1.0)
+    options = {"alphas": 10, "cv": StratifiedKFold(3, shuffle=True, random_state=0)}
+    general = GeneralizedLinearEstimatorCV(sj.losses.Logistic(), penalty, **options).fit(X, labels)
+    ours = SparseLogisticRegressionCV(**options).fit(X, labels)
+    np.testing.assert_array_equal(general.alphas_, ours.alphas_)
+    np.testing.assert_allclose(general.loss_path_, ours.loss_path_, rtol=1e-9)
+    np.testing.assert_allclose(general.coef_, ours.coef_, atol=1e-9)
+    np.testing.assert_array_equal(general.predict_proba(X), ours.predict_proba(X))
+    assert general.alpha_ == ours.alpha_
+    assert is_classifier(general)
+
+
+def test_general_cross_validation_equals_scikit_learn():
+    X, y = targets("numbers")
+    options = {"alphas": 10, "cv": 3, "eps": 1e-2}
+    ours = GeneralizedLinearEstimatorCV(**options).fit(X, y, weights())
+    theirs = peers.LassoCV(**options, tol=1e-13, max_iter=10**5).fit(X, y, weights())
+    np.testing.assert_allclose(ours.mse_path_, theirs.mse_path_, rtol=1e-6)
+    assert ours.alpha_ == pytest.approx(theirs.alpha_)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
+    with pytest.raises(ValueError, match="1d array"):
+        GeneralizedLinearEstimatorCV().fit(X, np.column_stack([y, y]))
+
+
+@pytest.mark.slow
+def test_general_cross_validation_of_quantiles_is_a_loop_of_fits():
+    X, y = targets("numbers")
+    with jax.enable_x64(True):
+        loss = sj.losses.Quantile(0.3)
+        penalties = [sj.penalties.L1(alpha) for alpha in (0.2, 0.05, 0.01)]
+    model = GeneralizedLinearEstimatorCV(loss, alphas=[0.05, 0.2, 0.01], cv=KFold(3), tol=1e-8)
+    model.fit(X, y)
+    losses = np.empty((3, 3))
+    for k, (train, test) in enumerate(KFold(3).split(X)):
+        for i, penalty in enumerate(penalties):
+            fold = GeneralizedLinearEstimator(loss, penalty, tol=1e-8).fit(X[train], y[train])
+            losses[i, k] = mean_pinball_loss(y[test], fold.predict(X[test]), alpha=0.3)
+    assert model.alphas_.tolist() == [0.2, 0.05, 0.01]
+    np.testing.assert_allclose(model.loss_path_, losses, rtol=1e-3)
+    assert model.alpha_ == model.alphas_[np.argmin(losses.mean(axis=1))]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        (
+            {"loss": sj.losses.Quantile(0.5)},
+            "numbers",
+            "`alphas` must be given for Quantile with L1",
+        ),
+        ({"penalty": sj.penalties.ElasticNet(1.0, 0.0)}, "numbers", "`alphas` must be given"),
+        ({"penalty": sj.penalties.SLOPE([2.0, 1.0])}, "numbers", "'penalty' parameter"),
+        ({"loss": sj.losses.Equality()}, "numbers", "`loss` must not be Equality"),
+        ({"solver": "fast"}, "numbers", "'solver' parameter"),
+        ({"loss": sj.losses.Cox(), "fit_intercept": False}, "survival", "fold 0 have no event"),
+    ],
+)
+def test_what_cannot_be_cross_validated_is_named(options, kind, message):
+    X, y = targets(kind)
+    if kind == "survival":
+        y[20:, 1] = 0.0
+    with pytest.raises(ValueError, match=message):
+        GeneralizedLinearEstimatorCV(**options, cv=3).fit(X, y)
 
 
 def test_sparse_tables_are_taken():

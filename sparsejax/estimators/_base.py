@@ -3,7 +3,7 @@
 import abc
 import warnings
 from collections.abc import Sequence
-from numbers import Integral, Number, Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
@@ -17,7 +17,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ..losses import AbstractLoss, AbstractQuadraticLoss, Squared
+from ..losses import AbstractLoss, AbstractQuadraticLoss, Equality, Squared
 from ..penalties import L1, AbstractPenalty, ElasticNet
 from ..solvers import AbstractSolver
 from ._padding import can_pad, pad_penalty
@@ -142,13 +142,9 @@ class SparseLinearModel(BaseEstimator, abc.ABC):
         self._validate_params()
         response = self._response()
         X, y = response.read(self, X, y)
-        weights = np.ones(X.shape[0], X.dtype)
-        if sample_weight is not None and not isinstance(sample_weight, Number):
-            weights = _check_sample_weight(
-                sample_weight, X, dtype=X.dtype, ensure_non_negative=True
-            )
-            if not np.any(weights > 0):
-                raise ValueError("`sample_weight` must have at least one positive entry.")
+        weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        if not np.any(weights > 0):
+            raise ValueError("`sample_weight` must have at least one positive entry.")
         return Data(X, y, weights, response.encode(self, y, weights))
 
     def _outputs(self, data: Data) -> tuple[int, ...]:
@@ -192,6 +188,11 @@ class SparseLinearModel(BaseEstimator, abc.ABC):
 
     def _keep(self, data: Data, fits: Sequence[Fit]) -> None:
         """Set the fitted attributes: arrays for several targets, scalars for one."""
+        if any(fit.infeasible for fit in fits):
+            raise ValueError(
+                "No coefficients fit `y` exactly: it lies outside the range of `X`. Use another "
+                "model, such as Lasso or SqrtLasso."
+            )
         coefs = np.stack([fit.coef[: data.X.shape[1]].T for fit in fits])
         intercepts = np.stack([fit.intercept for fit in fits])
         if not (np.all(np.isfinite(coefs)) and np.all(np.isfinite(intercepts))):
@@ -201,12 +202,13 @@ class SparseLinearModel(BaseEstimator, abc.ABC):
             )
         gaps = np.stack([fit.gap for fit in fits])
         self._warn_unless(np.stack([fit.converged for fit in fits]), gaps)
-        gaps = gaps * np.stack([fit.at_zero for fit in fits])
+        gaps = gaps * np.stack([fit.unit for fit in fits])
         # As in scikit-learn, looking at the start and finding it optimal counts as an iteration.
         steps = [max(int(fit.num_steps), 1) for fit in fits]
         single = len(fits) == 1
         self.coef_ = coefs[0] if single else coefs
-        self.intercept_ = intercepts if data.y.ndim > 1 and intercepts.ndim == 1 else intercepts[0]
+        several = intercepts.ndim == 1 and (data.y.ndim > 1 or not single)
+        self.intercept_ = intercepts if several else intercepts[0]
         self.dual_gap_ = gaps[0] if single else gaps
         self.n_iter_ = steps[0] if single else steps
 
@@ -215,6 +217,7 @@ class SparseLinearModel(BaseEstimator, abc.ABC):
             return
         worst = np.max(np.where(converged, 0.0, gaps)) / self._tol_unit()
         unit = "‖y‖²/n" if self._tol_unit() == 2 else "the loss of the zero vector"
+        unit = "the objective" if isinstance(self._loss(), Equality) else unit
         warnings.warn(
             f"{type(self).__name__} did not converge: the duality gap is {worst:.1e} times "
             f"{unit}, which is more than tol={self.tol:g}. Raise `max_iter` or `tol`, scale the "
@@ -267,9 +270,15 @@ class FixedStrengthModel(SparseLinearModel):
         """
         data = self._validated(X, y, sample_weight)
         with jax.enable_x64(True):
-            penalty = self._penalty(self.alpha, self.l1_ratio, data.X.shape[1], data.X.dtype)
+            strength = self._strength(data)
+            penalty = self._penalty(strength, self.l1_ratio, data.X.shape[1], data.X.dtype)
             self._fit_targets(data, data.table(penalty), penalty, self._start(data))
         return self
+
+    def _strength(self, data: Data) -> Any:
+        """The strength of the penalty beside a loss that averages over the samples."""
+        del data
+        return self.alpha
 
     def _start(self, data: Data) -> Float[np.ndarray, "t p ..."] | None:
         """The previous coefficients, if they are to be reused."""

@@ -32,6 +32,20 @@ class LinearClassifierMethods(SparseLinearModel):
         """
         return self._linear(X)
 
+    def _linear(self, X: Any) -> Float[np.ndarray, "n ..."]:
+        linear = super()._linear(X)
+        one = isinstance(self._response(), Classes) and linear.shape[1] == 1
+        return linear[:, 0] if one else linear
+
+    def _keep(self, data: Data, fits: Sequence[Fit]) -> None:
+        super()._keep(data, fits)
+        if isinstance(self._response(), Classes):
+            self.coef_, self.intercept_ = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
+
+
+class LogitMethods(LinearClassifierMethods):
+    """Probabilities of the classes, where the scores are logits."""
+
     def predict_proba(self, X: Any) -> Float[np.ndarray, "n k"]:
         """Probabilities of the classes.
 
@@ -67,13 +81,3 @@ class LinearClassifierMethods(SparseLinearModel):
         if linear.ndim == 2:
             return log_softmax(linear, axis=1)
         return np.stack([log_expit(-linear), log_expit(linear)], axis=1)
-
-    def _linear(self, X: Any) -> Float[np.ndarray, "n ..."]:
-        linear = super()._linear(X)
-        one = isinstance(self._response(), Classes) and linear.shape[1] == 1
-        return linear[:, 0] if one else linear
-
-    def _keep(self, data: Data, fits: Sequence[Fit]) -> None:
-        super()._keep(data, fits)
-        if isinstance(self._response(), Classes):
-            self.coef_, self.intercept_ = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)

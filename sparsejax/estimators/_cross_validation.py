@@ -121,7 +121,7 @@ class CrossValidatedModel(SparseLinearModel):
             table = data.table(given[0])
             widths = table.num_features, table.design.shape[1]
             units: list[Any] = [pad_penalty(unit, *widths) for unit in given]
-            grids = np.stack([self._grid(table, *pair) for pair in zip(units, ratios, strict=True)])
+            grids = np.stack([self._grid(table, unit) for unit in units])
             held_out = [
                 self._held_out(table, folds, unit, grid)
                 for unit, grid in zip(units, grids, strict=True)
@@ -164,13 +164,11 @@ class CrossValidatedModel(SparseLinearModel):
     def _makes_grid(self) -> bool:
         return isinstance(self.alphas, Integral)
 
-    def _grid(
-        self, table: Table, unit: AbstractStrengthPenalty, l1_ratio: float | None
-    ) -> Float[np.ndarray, " k"]:
+    def _grid(self, table: Table, unit: AbstractStrengthPenalty) -> Float[np.ndarray, " k"]:
         """Strengths, the largest first."""
         if not self._makes_grid():
             return np.sort(check_numbers("alphas", self.alphas, high=None))[::-1]
-        if l1_ratio == 0 and isinstance(unit, ElasticNet):
+        if isinstance(unit, ElasticNet) and unit.l1_ratio == 0:
             raise ValueError("`alphas` must be given for l1_ratio=0, whose path has no beginning.")
         loss = self._loss().reweighted(table.weights)
         program = largest_strength(
@@ -198,6 +196,7 @@ class CrossValidatedModel(SparseLinearModel):
             jnp.asarray(grid, dtype),
             bool(self.fit_intercept),
             self._stopping(dtype),
+            self._solver(),
         )
         return jax.tree.map(np.asarray, result)
 

@@ -21,7 +21,7 @@ from ..penalties import L1, AbstractPenalty, RowL2
 from ..penalties._spectral import AbstractSpectral
 from ..solvers import AbstractSolver
 from ._base import FixedStrengthModel
-from ._classification import LinearClassifierMethods
+from ._classification import LogitMethods
 from ._responses import AbstractResponse, Classes, Means, Numbers, Survival, Tasks
 
 
@@ -33,7 +33,57 @@ def _knows_probabilities(model: Any) -> bool:
     return isinstance(model.loss, Logistic | Multinomial)
 
 
-class GeneralizedLinearEstimator(LinearClassifierMethods, FixedStrengthModel):
+class GeneralMethods(LogitMethods):
+    """What any loss, penalty and solver mean to scikit-learn."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "loss": [AbstractLoss, None],
+        "penalty": [AbstractPenalty, None],
+        "solver": [AbstractSolver, None],
+    }
+
+    loss: AbstractLoss | None
+    penalty: AbstractPenalty | None
+    solver: AbstractSolver | None
+
+    @available_if(_classifies)
+    def decision_function(self, X: Any) -> Float[np.ndarray, "n ..."]:
+        """X·coef_ + intercept_: how much samples are like each class, or like the second of two."""
+        return super().decision_function(X)
+
+    @available_if(_knows_probabilities)
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "n k"]:
+        """Probabilities of the classes, in the order of ``classes_``."""
+        return super().predict_proba(X)
+
+    @available_if(_knows_probabilities)
+    def predict_log_proba(self, X: Any) -> Float[np.ndarray, "n k"]:
+        """Logarithms of ``predict_proba``."""
+        return super().predict_log_proba(X)
+
+    def _response(self) -> AbstractResponse:
+        if isinstance(self.loss, Multinomial):
+            return Classes(two=False)
+        if isinstance(self.loss, AbstractTwoClassLoss):
+            return Classes(many=False)
+        if isinstance(self.loss, Poisson | Gamma):
+            return Means(power=1 if isinstance(self.loss, Poisson) else 2)
+        if isinstance(self.loss, Cox):
+            return Survival()
+        return Tasks() if isinstance(self.penalty, RowL2 | AbstractSpectral) else Numbers()
+
+    def _loss(self) -> AbstractLoss:
+        if self.loss is None:
+            return Squared()
+        if self.loss.sample_weight is not None:
+            raise ValueError("`loss` must not hold sample weights: give them to `fit`.")
+        return self.loss
+
+    def _solver(self) -> AbstractSolver | None:
+        return self.solver
+
+
+class GeneralizedLinearEstimator(GeneralMethods, FixedStrengthModel):
     """Any loss with any penalty and any solver, to a certified duality gap.
 
     Minimises ``loss(Xw + b, y) + penalty(w)``. Classifies for losses of classes (``Logistic``,
@@ -78,6 +128,10 @@ class GeneralizedLinearEstimator(LinearClassifierMethods, FixedStrengthModel):
     Penalties and losses hold their numbers in JAX's default precision: single, unless they are
     made where 64-bit arrays are enabled (``jax.enable_x64``).
 
+    See Also
+    --------
+    GeneralizedLinearEstimatorCV : Strength by cross-validation.
+
     Examples
     --------
     >>> import sparsejax as sj
@@ -92,9 +146,7 @@ class GeneralizedLinearEstimator(LinearClassifierMethods, FixedStrengthModel):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **FixedStrengthModel._parameter_constraints,
-        "loss": [AbstractLoss, None],
-        "penalty": [AbstractPenalty, None],
-        "solver": [AbstractSolver, None],
+        **GeneralMethods._parameter_constraints,
     }
 
     def __init__(
@@ -115,42 +167,6 @@ class GeneralizedLinearEstimator(LinearClassifierMethods, FixedStrengthModel):
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
-
-    @available_if(_classifies)
-    def decision_function(self, X: Any) -> Float[np.ndarray, "n ..."]:
-        """X·coef_ + intercept_: how much samples are like each class, or like the second of two."""
-        return super().decision_function(X)
-
-    @available_if(_knows_probabilities)
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "n k"]:
-        """Probabilities of the classes, in the order of ``classes_``."""
-        return super().predict_proba(X)
-
-    @available_if(_knows_probabilities)
-    def predict_log_proba(self, X: Any) -> Float[np.ndarray, "n k"]:
-        """Logarithms of ``predict_proba``."""
-        return super().predict_log_proba(X)
-
-    def _response(self) -> AbstractResponse:
-        if isinstance(self.loss, Multinomial):
-            return Classes(two=False)
-        if isinstance(self.loss, AbstractTwoClassLoss):
-            return Classes(many=False)
-        if isinstance(self.loss, Poisson | Gamma):
-            return Means(power=1 if isinstance(self.loss, Poisson) else 2)
-        if isinstance(self.loss, Cox):
-            return Survival()
-        return Tasks() if isinstance(self.penalty, RowL2 | AbstractSpectral) else Numbers()
-
-    def _loss(self) -> AbstractLoss:
-        if self.loss is None:
-            return Squared()
-        if self.loss.sample_weight is not None:
-            raise ValueError("`loss` must not hold sample weights: give them to `fit`.")
-        return self.loss
-
-    def _solver(self) -> AbstractSolver | None:
-        return self.solver
 
     def _penalty(
         self, alpha: None, l1_ratio: None, num_features: int, dtype: Any

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import objective_at_zero
+from .._certificate import unit_of_gaps
 from .._path import path
 from .._problem import Problem, project_intercept
 from .._solution import RESULTS
@@ -26,14 +26,15 @@ class Stopping(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """One solution; ``gap`` is relative to the objective at zero, which is ``at_zero``."""
+    """One solution; ``gap`` is relative to ``unit``."""
 
     coef: Float[Array, "p ..."]
     intercept: Float[Array, "..."]
     gap: Float[Array, ""]
-    at_zero: Float[Array, ""]
+    unit: Float[Array, ""]
     num_steps: Int[Array, ""]
     converged: Bool[Array, ""]
+    infeasible: Bool[Array, ""]
 
 
 class HeldOut(NamedTuple):
@@ -63,9 +64,10 @@ def fit_one(
         solution.coef,
         solution.intercept,
         solution.gap,
-        objective_at_zero(project_intercept(problem)[0]),
+        unit_of_gaps(project_intercept(problem)[0], solution.objective),
         solution.stats["num_steps"],
         solution.result == RESULTS.successful,
+        solution.result == RESULTS.infeasible,
     )
 
 
@@ -92,6 +94,7 @@ def held_out_losses(
     strengths: Float[Array, " k"],
     fit_intercept: bool,
     stopping: Stopping,
+    solver: AbstractSolver | None = None,
 ) -> HeldOut:
     """Fit a path on the rows weighted by ``train`` and measure it on those weighted by ``test``.
 
@@ -107,6 +110,7 @@ def held_out_losses(
             problem,
             strengths=strengths,
             tol=stopping.tol,
+            solver=solver,
             max_steps=stopping.max_iter,
             throw=False,
         )

@@ -192,6 +192,16 @@ class Classes(AbstractResponse):
         tags.target_tags.required = True
 
 
+class OneVersusRest(Classes):
+    """Labels of any kind: signs of the second of two, or of each of many against all others."""
+
+    def encode(
+        self, model: Any, y: np.ndarray, weights: Float[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "t n ..."]:
+        targets = super().encode(model, y, weights)
+        return targets if targets.ndim == 2 else 2 * targets[0].T - 1
+
+
 class Survival(AbstractResponse):
     """Times, each with whether the event was seen or the sample was censored.
 
@@ -215,6 +225,13 @@ class Survival(AbstractResponse):
         if not np.any(y[weights > 0, 1]):
             raise ValueError("`y` holds no event: all times are censored.")
         return y[None]
+
+    def check_training(
+        self, weights: Float[np.ndarray, "folds n"], targets: Float[np.ndarray, "t n ..."]
+    ) -> None:
+        empty = np.flatnonzero(weights @ targets[0, :, 1] == 0)
+        if empty.size:
+            raise ValueError(f"`cv`: the training samples of fold {empty[0]} have no event.")
 
     def score(self, y: Any, predictions: np.ndarray, sample_weight: Any) -> float:
         y = times_and_events(y, np.float64)

@@ -8,12 +8,12 @@ from sklearn.utils._param_validation import Interval
 
 from ..losses import AbstractLoss, Logistic, Multinomial
 from ._base import FixedStrengthModel
-from ._classification import LinearClassifierMethods
+from ._classification import LogitMethods
 from ._cross_validation import CrossValidatedModel
 from ._responses import Classes
 
 
-class _LogisticMethods(LinearClassifierMethods):
+class _LogisticMethods(LogitMethods):
     """What both have in common."""
 
     def _response(self) -> Classes:

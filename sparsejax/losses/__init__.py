@@ -8,6 +8,7 @@ from ._base import (
     AbstractQuadraticLoss as AbstractQuadraticLoss,
     AbstractSeparableLoss as AbstractSeparableLoss,
     AbstractSmoothLoss as AbstractSmoothLoss,
+    AbstractVariationalLoss as AbstractVariationalLoss,
 )
 from ._cox import Cox as Cox
 from ._equality import Equality as Equality

@@ -157,6 +157,22 @@ class AbstractProximalLoss(AbstractLoss):
         return jnp.broadcast_to(self._row_factors(y) ** 2, u.shape)
 
 
+class AbstractVariationalLoss(AbstractLoss):
+    """f(z) = min over t of Σ_i h_i (y_i − z_i)²/(2 noise(t)) + ‖t‖²/2: what VarPro needs.
+
+    t is one number, or () where there is nothing to choose.
+    """
+
+    def first_level(self, y: Float[Array, "n ..."]) -> Any:
+        """The best t for z = 0."""
+        del y
+        return ()
+
+    @abc.abstractmethod
+    def noise(self, level: Any) -> Float[Array, ""] | float:
+        """noise(t)."""
+
+
 class AbstractSeparableLoss(AbstractLoss):
     """f(z) = Σ_i h_i φ(z_i, y_i), smooth or not."""
 
@@ -229,8 +245,14 @@ class AbstractPointwiseProximalLoss(AbstractSeparableLoss, AbstractProximalLoss)
         return jnp.where(factors > 0, self.unit_prox(v, step * factors, y), v)
 
 
-class AbstractQuadraticLoss(AbstractPointwiseLoss, AbstractPointwiseProximalLoss):
+class AbstractQuadraticLoss(
+    AbstractPointwiseLoss, AbstractPointwiseProximalLoss, AbstractVariationalLoss
+):
     """A loss of constant curvature: f(z) = Σ_i h_i (y_i − z_i)²/2."""
+
+    def noise(self, level: tuple[()]) -> float:
+        del level
+        return 1.0
 
     def unit_value(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         return (y - z) ** 2 / 2

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._arrays import optional_inexact
-from ._base import AbstractProximalLoss
+from ._base import AbstractProximalLoss, AbstractVariationalLoss
 
 
-class Equality(AbstractProximalLoss):
+class Equality(AbstractProximalLoss, AbstractVariationalLoss):
     """Zero where z = y, +∞ elsewhere; rows of weight zero are free.
 
     Parameters
@@ -58,6 +58,10 @@ class Equality(AbstractProximalLoss):
         self, v: Float[Array, "n ..."], step: Any, y: Float[Array, "n ..."]
     ) -> Float[Array, "n ..."]:
         return jnp.where(self._is_used(y), y, v)
+
+    def noise(self, level: tuple[()]) -> float:
+        del level
+        return 0.0
 
     def _is_used(self, y: Float[Array, "n ..."]) -> Bool[Array, "n ..."]:
         return self._row_factors(y) > 0

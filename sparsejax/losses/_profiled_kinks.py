@@ -31,18 +31,21 @@ class ProfiledKinks(AbstractProximalLoss):
         """
         kinks = y - z
         order = jnp.argsort(kinks)
-        fixed_z, fixed_kinks = jax.lax.stop_gradient((z, kinks[order]))
+        fixed_z, fixed_y, fixed_kinks = jax.lax.stop_gradient((z, y, kinks[order]))
 
         def value(index: Array) -> Float[Array, ""]:
-            return self.loss.value(fixed_z + fixed_kinks[index], y)
+            return self.loss.value(fixed_z + fixed_kinks[index], fixed_y)
 
         def halve(ends: tuple[Array, Array]) -> tuple[Array, Array]:
+            # A subgradient, because values of kinks that coincide, or nearly, say nothing.
             middle = (ends[0] + ends[1]) // 2
-            falling = value(middle + 1) < value(middle)  # convex: equal only at the bottom
-            return jnp.where(falling, middle + 1, ends[0]), jnp.where(falling, ends[1], middle)
+            slopes = jax.grad(self.loss.value)(fixed_z + fixed_kinks[middle], fixed_y)
+            falling = jnp.sum(slopes) < 0
+            return jnp.where(falling, middle, ends[0]), jnp.where(falling, ends[1], middle)
 
         ends = jnp.array(0), jnp.array(y.shape[0] - 1)
-        best, _ = jax.lax.while_loop(lambda ends: ends[0] < ends[1], halve, ends)
+        low, high = jax.lax.while_loop(lambda ends: ends[1] - ends[0] > 1, halve, ends)
+        best = jnp.where(value(high) < value(low), high, low)
         return kinks[order[best]]
 
     def value(self, z: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, ""]:

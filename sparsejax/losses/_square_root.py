@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._arrays import optional_inexact
-from ._base import AbstractProximalLoss
+from ._base import AbstractProximalLoss, AbstractVariationalLoss
 
 # Steps of Newton's method in the prox; it takes about five.
 _NEWTON_STEPS = 15
 
 
-class SquareRoot(AbstractProximalLoss):
+class SquareRoot(AbstractProximalLoss, AbstractVariationalLoss):
     """‖y − z‖₂/√n; with factors h of the samples, √(Σ_i h_i ‖y_i − z_i‖²).
 
     Parameters
@@ -78,6 +78,13 @@ class SquareRoot(AbstractProximalLoss):
     ) -> Float[Array, "n ..."]:
         v = self._scaled(self._per_sample(u, y)[0], y)
         return jnp.where(self._row_factors(y) > 0, u, 0.0) / jnp.maximum(1.0, _norm(v))
+
+    def first_level(self, y: Float[Array, "n ..."]) -> Float[Array, ""]:
+        """‖r‖ = min over t of (‖r‖²/t² + t²)/2, at t² = ‖r‖."""
+        return jnp.sqrt(_norm(self._scaled(y, y)))
+
+    def noise(self, level: Float[Array, ""]) -> Float[Array, ""]:
+        return level**2
 
     def _value_after_prox(
         self, r: Float[Array, "n ..."], steps: Float[Array, "n ..."], y: Float[Array, "n ..."]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._block_matrix import BlockMatrix
+from ._variational import AbstractVariationalForm
 
 
 class AbstractPenalty(eqx.Module):
@@ -159,12 +160,12 @@ class AbstractStrengthPenalty(AbstractPenalty):
         return eqx.tree_at(lambda penalty: penalty.strength, self, strength)
 
 
-class AbstractVariationalPenalty(AbstractSeparablePenalty):
-    """Σ_j slopes_j|w_j| + ridge_j w_j²/2: the form VarPro reparametrises by w = u⊙v."""
+class AbstractVariationalPenalty(AbstractGroupSeparablePenalty):
+    """A minimum of weighted ridges over their weights: what VarPro needs."""
 
     @abc.abstractmethod
-    def slopes_and_ridge(self, num_features: int) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
-        """The two coefficient vectors; ``TypeError`` where a sign constraint forbids the form."""
+    def variational_form(self, num_features: int) -> AbstractVariationalForm:
+        """The weights and their cost; ``TypeError`` where a sign constraint forbids the form."""
 
 
 def per_row(x: Array, like: Float[Array, "p ..."]) -> Array:

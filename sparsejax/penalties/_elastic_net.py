@@ -8,11 +8,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import inexact
 from .._checks import check_interval, check_nonnegative, is_nonnegative
-from ._base import AbstractStrengthPenalty, AbstractVariationalPenalty
+from ._base import (
+    AbstractSeparablePenalty,
+    AbstractStrengthPenalty,
+    AbstractVariationalPenalty,
+)
+from ._forms import SlopeForm
 from ._l1 import L1
 
 
-class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
+class ElasticNet(AbstractStrengthPenalty, AbstractSeparablePenalty, AbstractVariationalPenalty):
     """strength · (l1_ratio·‖w‖₁ + (1 − l1_ratio)/2·‖w‖²).
 
     Parameters
@@ -117,6 +122,6 @@ class ElasticNet(AbstractStrengthPenalty, AbstractVariationalPenalty):
         pull = self._l1.strength_max(c)
         return jnp.where(pull == 0, 0.0, pull / self.l1_ratio)
 
-    def slopes_and_ridge(self, num_features: int) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
-        slopes, _ = self._l1.slopes_and_ridge(num_features)
-        return slopes, jnp.full_like(slopes, self._ridge)
+    def variational_form(self, num_features: int) -> SlopeForm:
+        slopes = self._l1.variational_form(num_features).slopes
+        return SlopeForm(slopes, jnp.full_like(slopes, self._ridge))

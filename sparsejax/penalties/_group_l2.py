@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from .._arrays import as_inexact
 from .._checks import check_nonnegative
+from ._forms import GroupForm
 from ._group_norm import AbstractGroupNorm, known_groups
 from ._groups import ratio
 
@@ -59,6 +60,10 @@ class GroupL2(AbstractGroupNorm):
 
     def outer_slopes(self) -> Float[Array, " g"]:
         return self.scaled_weights(self.strength)
+
+    def variational_form(self, num_features: int) -> GroupForm:
+        del num_features  # that of the labels
+        return GroupForm(self.outer_slopes(), self.groups)
 
     def gauges(self, c: Float[Array, " p"]) -> Float[Array, " g"]:
         return ratio(self._norms(c), self.outer_slopes())

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._arrays import as_inexact
 from .._checks import check_length, check_nonnegative, is_nonnegative
 from .._modules import replace
-from ._base import AbstractNewtonPenalty, AbstractStrengthPenalty
+from ._base import AbstractNewtonPenalty, AbstractStrengthPenalty, AbstractVariationalPenalty
 from ._block_matrix import BlockMatrix, Coupling, renumber
 from ._groups import (
     as_groups,
@@ -26,7 +26,7 @@ from ._groups import (
 )
 
 
-class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty):
+class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, AbstractVariationalPenalty):
     """inner·‖w‖₁ + Σ_g outer_g ‖w_g‖₂: a subclass says what the two slopes are."""
 
     groups: eqx.AbstractVar[Int[Array, " p"]]

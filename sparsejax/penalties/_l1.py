@@ -8,11 +8,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import inexact, optional_inexact
 from .._checks import check_length, check_nonnegative, is_nonnegative
-from ._base import AbstractStrengthPenalty, AbstractVariationalPenalty, per_row
+from ._base import (
+    AbstractSeparablePenalty,
+    AbstractStrengthPenalty,
+    AbstractVariationalPenalty,
+    per_row,
+)
+from ._forms import SlopeForm
 from ._groups import ratio, scaled, soft_threshold
 
 
-class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
+class L1(AbstractStrengthPenalty, AbstractSeparablePenalty, AbstractVariationalPenalty):
     """strength · Σ_j weights_j |w_j|, optionally with w ≥ 0.
 
     Parameters
@@ -142,11 +148,11 @@ class L1(AbstractStrengthPenalty, AbstractVariationalPenalty):
             return None
         return L1(jnp.ones_like(self.strength), jnp.where(self.weights == 0, 0.0, jnp.inf))
 
-    def slopes_and_ridge(self, num_features: int) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+    def variational_form(self, num_features: int) -> SlopeForm:
         if self.nonnegative:
             raise TypeError(
                 "VarPro does not support L1(nonnegative=True): use WorkingSet(), FISTA() or "
                 "CoordinateDescent()."
             )
         slopes = jnp.broadcast_to(self.slopes(), (num_features,))
-        return slopes, jnp.zeros_like(slopes)
+        return SlopeForm(slopes, jnp.zeros_like(slopes))

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from .._arrays import inexact
 from ._groups import ratio
-from ._spectral import AbstractSpectral, singular_values
+from ._spectral import AbstractSpectral, matrix, spectral_norm
 
 
 class Nuclear(AbstractSpectral):
@@ -67,4 +67,4 @@ class Nuclear(AbstractSpectral):
         return 1.0 / jnp.maximum(1.0, ratio(self.strength_max(c), self.strength))
 
     def strength_max(self, c: Float[Array, "p *tasks"]) -> Float[Array, ""]:
-        return singular_values(c)[0]
+        return spectral_norm(matrix(c))

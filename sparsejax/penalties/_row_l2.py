@@ -8,11 +8,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import inexact, optional_inexact
 from .._checks import check_length, check_nonnegative
-from ._base import AbstractGroupSeparablePenalty
+from ._base import AbstractVariationalPenalty
+from ._forms import SlopeForm
 from ._groups import AbstractBlockPenalty, ratio, root
 
 
-class RowL2(AbstractBlockPenalty, AbstractGroupSeparablePenalty):
+class RowL2(AbstractBlockPenalty, AbstractVariationalPenalty):
     """strength · Σ_j weights_j ‖W_j‖₂ over the rows of W (p, tasks).
 
     Parameters
@@ -100,6 +101,10 @@ class RowL2(AbstractBlockPenalty, AbstractGroupSeparablePenalty):
     @property
     def groups_of_coordinates(self) -> None:
         return None  # a working set is one of rows
+
+    def variational_form(self, num_features: int) -> SlopeForm:
+        slopes = jnp.broadcast_to(self.slopes(), (num_features,))
+        return SlopeForm(slopes, jnp.zeros_like(slopes))
 
     def restrict(self, indices: Int[Array, " k"]) -> "RowL2":
         return self if self.weights is None else RowL2(self.strength, self.weights[indices])

@@ -3,10 +3,12 @@
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import as_inexact
 from .._checks import check_interval, check_nonnegative
+from ._forms import GroupForm, SlopeForm, SumForm
 from ._group_norm import AbstractGroupNorm, known_groups
 
 
@@ -67,3 +69,8 @@ class SparseGroup(AbstractGroupNorm):
 
     def outer_slopes(self) -> Float[Array, " g"]:
         return self.scaled_weights(self.strength * (1 - self.l1_ratio))
+
+    def variational_form(self, num_features: int) -> SumForm:
+        inner = jnp.full(num_features, self.inner_slope())
+        of_features = SlopeForm(inner, jnp.zeros_like(inner))
+        return SumForm(of_features, GroupForm(self.outer_slopes(), self.groups))

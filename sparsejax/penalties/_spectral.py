@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._checks import check_nonnegative, is_nonnegative
 from ._base import AbstractStrengthPenalty
+from ._groups import root
 
 
 class AbstractSpectral(AbstractStrengthPenalty):
@@ -53,7 +54,7 @@ class AbstractSpectral(AbstractStrengthPenalty):
         return jnp.sum(self.sizes_value(singular_values(w)))
 
     def prox(self, v: Float[Array, "p *tasks"], step: Any) -> Float[Array, "p *tasks"]:
-        return _prox(self, _matrix(v), jnp.asarray(step, v.dtype)).reshape(v.shape)
+        return _prox(self, matrix(v), jnp.asarray(step, v.dtype)).reshape(v.shape)
 
     def subdiff_distance(
         self, w: Float[Array, "p *tasks"], grad: Float[Array, "p *tasks"]
@@ -63,12 +64,12 @@ class AbstractSpectral(AbstractStrengthPenalty):
         U, V are the singular vectors of w, M is orthogonal to both with ‖M‖ ≤ φ′(0). A singular
         value counts as zero up to 10 max(p, tasks) ε of the largest, φ′(0) as the slope there.
         """
-        left, sizes, right = jnp.linalg.svd(_matrix(w), full_matrices=False)
+        left, sizes, right = jnp.linalg.svd(matrix(w), full_matrices=False)
         rounding = 10 * max(left.shape[0], right.shape[1]) * jnp.finfo(w.dtype).eps
         zero = rounding * sizes[0]
         kept = sizes > zero
         left, right = left * kept, right * kept[:, None]
-        pull = -_matrix(grad)
+        pull = -matrix(grad)
         rest = pull - left @ (left.T @ pull)
         rest = rest - (rest @ right.T) @ right
         a, rest_sizes, b = jnp.linalg.svd(rest, full_matrices=False)
@@ -84,19 +85,32 @@ class AbstractSpectral(AbstractStrengthPenalty):
         self, w: Float[Array, "p *tasks"], c: Float[Array, "p *tasks"]
     ) -> Float[Array, ""]:
         # That of the singular values, and what the singular vectors miss of von Neumann's bound.
-        left, sizes, right = jnp.linalg.svd(_matrix(w), full_matrices=False)
-        aligned = jnp.sum(left * (_matrix(c) @ right.T), axis=0)
+        left, sizes, right = jnp.linalg.svd(matrix(w), full_matrices=False)
+        aligned = jnp.sum(left * (matrix(c) @ right.T), axis=0)
         duals, slack = singular_values(c), 1 + (4 + c.size) * float(jnp.finfo(c.dtype).eps)
         return jnp.sum(self.sizes_gap(sizes, duals, slack)) + jnp.sum(sizes * (duals - aligned))
 
 
 def singular_values(w: Float[Array, "p *tasks"]) -> Float[Array, " r"]:
     """Of a matrix (p, tasks), or of a vector (p,) as one task: its norm."""
-    return jnp.linalg.svd(_matrix(w), compute_uv=False)
+    return jnp.linalg.svd(matrix(w), compute_uv=False)
 
 
-def _matrix(w: Float[Array, "p *tasks"]) -> Float[Array, "p tasks"]:
+def matrix(w: Float[Array, "p *tasks"]) -> Float[Array, "p tasks"]:
+    """The coefficients as a matrix: a vector is one task."""
     return w.reshape(w.shape[0], -1)
+
+
+def spectral_norm(x: Float[Array, "p tasks"]) -> Float[Array, ""]:
+    """The largest singular value, from the smaller of the Gram matrices: to the last digit.
+
+    Small singular values would lose half of theirs.
+    """
+    unit = jax.lax.stop_gradient(jnp.max(jnp.abs(x)))
+    unit = jnp.where(unit > 0, unit, 1.0)
+    x = x / unit
+    gram = x.T @ x if x.shape[0] > x.shape[1] else x @ x.T
+    return unit * root(jnp.linalg.eigvalsh(gram)[-1])
 
 
 @jax.custom_jvp

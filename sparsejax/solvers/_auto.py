@@ -18,10 +18,12 @@ from ._working_set import WorkingSet
 class Auto(AbstractSolver):
     """Picks a solver for the problem; ``Solution.stats["solver"]`` names it.
 
-    For least squares, working sets where the penalty allows; for other smooth losses that are
-    sums over samples, proximal Newton over the same; FISTA for other smooth ones; PrimalDual for
-    losses without a gradient and for ``Analysis`` penalties. For concave penalties, coordinate
-    descent where the loss is quadratic, FISTA where its curvature is bounded, else MultiStage.
+    For least squares, working sets where the penalty allows, and VarPro for the trace norm of
+    coefficients of dense designs whose smaller side can be diagonalised; for other smooth losses
+    that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
+    PrimalDual for losses without a gradient and for ``Analysis`` penalties. For concave penalties,
+    coordinate descent where the loss is quadratic, FISTA where its curvature is bounded, else
+    MultiStage.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps

@@ -1,0 +1,73 @@
+"""The variational forms of separable and grouped penalties."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._groups import root, segment_maxima, segment_norms
+from ._variational import AbstractVariationalForm
+
+_UNPENALISED = 1e4  # root of a weight so large that its ridge is negligible
+
+
+class SlopeForm(AbstractVariationalForm):
+    """Σ_j slopes_j ‖w_j‖ + ridge_j ‖w_j‖²/2 over coefficients or rows.
+
+    s|w| = min over v of (s²w²/v² + v²)/2; a ridge κ makes that W = v²/(s² + κ v²).
+    """
+
+    slopes: Float[Array, " p"]
+    ridge: Float[Array, " p"]
+
+    def root(self, v: Float[Array, " p"]) -> Float[Array, " p"]:
+        penalised = (self.slopes > 0) & jnp.isfinite(self.slopes)
+        squared = jnp.where(penalised, self.slopes**2 + self.ridge * v**2, 1.0)
+        ridge = jnp.where(self.ridge > 0, self.ridge, _UNPENALISED**-2)
+        bare = jnp.where(self.slopes > 0, 0.0, 1 / jnp.sqrt(ridge))
+        return jnp.where(penalised, v / jnp.sqrt(squared), bare)
+
+    def best(self, w: Float[Array, "p ..."]) -> Float[Array, " p"]:
+        sizes = jnp.abs(w) if w.ndim == 1 else root(jnp.sum(w**2, axis=1))
+        return jnp.sqrt(jnp.where(jnp.isinf(self.slopes), 0.0, self.slopes) * sizes)
+
+    def rescaled(self, scale: Float[Array, " p"]) -> "SlopeForm":
+        return SlopeForm(self.slopes / scale, self.ridge / scale**2)
+
+
+class GroupForm(AbstractVariationalForm):
+    """Σ_g slopes_g ‖w_g‖₂: one number of v a group."""
+
+    slopes: Float[Array, " g"]
+    groups: Int[Array, " p"]
+
+    def _of_groups(self) -> SlopeForm:
+        return SlopeForm(self.slopes, jnp.zeros_like(self.slopes))
+
+    def root(self, v: Float[Array, " g"]) -> Float[Array, " p"]:
+        return self._of_groups().root(v)[self.groups]
+
+    def best(self, w: Float[Array, " p"]) -> Float[Array, " g"]:
+        return self._of_groups().best(segment_norms(w, self.groups, self.slopes.size))
+
+    def rescaled(self, scale: Float[Array, " p"]) -> "GroupForm":
+        unit = segment_maxima(scale, self.groups, self.slopes.size)
+        return GroupForm(self.slopes / jnp.where(unit > 0, unit, 1.0), self.groups)
+
+
+class SumForm(AbstractVariationalForm):
+    """The sum of two penalties: v is a pair, and 1/W = 1/W₁ + 1/W₂."""
+
+    first: AbstractVariationalForm
+    second: AbstractVariationalForm
+
+    def root(self, v: tuple[Any, Any]) -> Float[Array, " p"]:
+        one, other = self.first.root(v[0]), self.second.root(v[1])
+        square = one**2 + other**2
+        return one * other / jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 1)
+
+    def best(self, w: Float[Array, " p"]) -> tuple[Any, Any]:
+        return self.first.best(w), self.second.best(w)
+
+    def rescaled(self, scale: Float[Array, " p"]) -> "SumForm":
+        return SumForm(self.first.rescaled(scale), self.second.rescaled(scale))

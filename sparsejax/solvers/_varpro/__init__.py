@@ -1,0 +1,3 @@
+"""Variable projection: non-smooth penalties as smooth problems, one file a variational form."""
+
+from ._solver import VarPro as VarPro

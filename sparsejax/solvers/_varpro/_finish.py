@@ -1,0 +1,34 @@
+"""Exact zeros, which variable projection only tends to."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._certificate import Iterate, iterate_at
+from ...losses import Equality
+from ...penalties import AbstractVariationalPenalty
+from ...penalties._base import per_row
+from ._ridge import WeightedRidge
+
+_RESTING = 0.99  # of the force that moves a coefficient: below it, the coefficient is zero
+
+
+def without_resting(
+    penalty: AbstractVariationalPenalty, coef: Float[Array, "p ..."], pull: Float[Array, "p ..."]
+) -> Float[Array, "p ..."]:
+    """Without what the KKT conditions say is zero: a pull that moves nothing."""
+    resting = penalty.saturation(jnp.zeros_like(coef), pull) < _RESTING
+    return jnp.where(per_row(resting, coef), 0.0, coef)
+
+
+def sparsified(outer: WeightedRidge, iterate: Iterate, tol: Float[Array, ""]) -> Iterate:
+    """With exact zeros, and for interpolation the solution on the support, if that is no worse."""
+    problem = outer.problem
+    coef = without_resting(problem.penalty, iterate.coef, iterate.pull)
+    if isinstance(problem.loss, Equality):
+        # On a support of independent columns there is one solution, whatever the weights.
+        sizes = jnp.abs(coef) if coef.ndim == 1 else jnp.linalg.norm(coef, axis=1)
+        coef = outer.system.solve(jnp.sqrt(sizes), 0.0).coef
+    sparse = iterate_at(problem, coef, dual=iterate.dual)
+    kept = sparse.gap <= jnp.maximum(iterate.gap, tol)
+    return jax.tree.map(lambda new, old: jnp.where(kept, new, old), sparse, iterate)

@@ -1,0 +1,141 @@
+"""Variable projection as a solver."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ..._certificate import Iterate, iterate_at
+from ..._dual import generic_solver
+from ..._infeasible import least_squares_ray, lies_outside_range
+from ..._problem import Problem
+from ...losses import AbstractQuadraticLoss, AbstractVariationalLoss, Equality
+from ...penalties import AbstractVariationalPenalty, Nuclear, RowL2
+from .._base import AbstractSolver, check_convex
+from .._gram import AbstractGramSolver, GramProblem
+from .._prox_newton import quadratic_solver
+from .._semismooth_newton import SemismoothNewton
+from ._finish import sparsified, without_resting
+from ._gram_ridge import GramRidge
+from ._minimise import minimise
+from ._ridge import WeightedRidge, first_blocks
+from ._systems import SystemName
+from ._thin import solve_thin
+
+_SYSTEMS = ("auto", "primal", "dual", "cg")
+_FINISH = 1e-6  # relative gap at which the support is taken as found
+
+
+class VarPro(AbstractSolver, AbstractGramSolver):
+    """Smooth bilevel programming: min over v of f(v) = min over u of a ridge regression.
+
+    Penalties that are sums of norms are minima of weighted ridges,
+
+        g(w) = min over v of Σ_j w_j²/(2 W_j(v)) + cost(v),
+
+    such as λ|w| = min (λw²/v² + λv²)/2. For fixed v the problem is a linear system: with
+    A = diag(√h) X, M = cI + A diag(W) Aᵀ, a = M⁻¹√h y and ξ = Aᵀa,
+
+        f(v) = cost(v) + yᵀ√h a/2,   ∇f = ∇cost − (∇W)ᵀξ²/2,   w = Wξ,
+
+    where the noise c is 1 for least squares, 0 for interpolation (``Equality``), and one more
+    variable for the square root. f is smooth with no spurious minima. It is minimised by L-BFGS;
+    the gradient is the envelope formula above, never the derivative of the inner solve. The
+    iterates have no exact zeros: once the gap is small, the support is read off the KKT conditions
+    and solved on; for the square root, what is off it becomes zero.
+
+    For the trace norm w = UV takes the place of w = u⊙v, with factors that grow until the pull has
+    no singular value above the strength.
+
+    As a solver this is the method of the paper on all features; ``WorkingSet(inner=VarPro())``
+    restricts it to a certified working set.
+
+    Parameters
+    ----------
+    inner
+        The ridge's linear system: "primal" (p×p), "dual" (n×n), "cg" (products only), or "auto":
+        the smaller of the first two for dense designs, "cg" for others. Of no import for the trace
+        norm, whose system is as wide as the factor.
+    memory
+        Pairs kept by L-BFGS.
+    finish
+        Whether to end with exact zeros and, but for the square root, an exact solve on the support.
+
+    Notes
+    -----
+    Poon & Peyré, Smooth bilevel programming for sparse regularization (NeurIPS 2021).
+    """
+
+    inner: SystemName = eqx.field(default="auto", static=True)
+    memory: int = eqx.field(default=10, static=True)
+    finish: bool = eqx.field(default=True, static=True)
+
+    default_max_steps: ClassVar[int] = 2000
+
+    def __check_init__(self) -> None:
+        if self.inner not in _SYSTEMS:
+            raise ValueError(f"`inner` must be auto, primal, dual or cg; got {self.inner!r}.")
+
+    def check(self, problem: Problem) -> None:
+        check_convex(self, problem)
+        loss, penalty = problem.loss, problem.penalty
+        low_rank = isinstance(penalty, Nuclear)
+        if not isinstance(loss, AbstractQuadraticLoss if low_rank else AbstractVariationalLoss):
+            pair = f"{type(loss).__name__} with {type(penalty).__name__}"
+            raise TypeError(f"VarPro does not support {pair}: use Auto().")
+        if low_rank:
+            return
+        if not isinstance(penalty, AbstractVariationalPenalty):
+            name, other = type(penalty).__name__, generic_solver(problem)
+            raise TypeError(f"VarPro does not support {name}: use {other}().")
+        if loss.outputs(problem.y) and not isinstance(penalty, RowL2):
+            name = type(penalty).__name__
+            raise TypeError(f"VarPro takes one target for {name}: use FISTA() for several.")
+        if isinstance(loss, Equality) and self.inner == "primal":
+            raise TypeError("VarPro(inner='primal') does not support Equality: use 'dual'.")
+        penalty.variational_form(problem.X.shape[1])
+
+    def run(
+        self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
+    ) -> tuple[Iterate, dict[str, Any]]:
+        if isinstance(problem.penalty, Nuclear):
+            iterate, steps = solve_thin(problem, start, tol, max_steps, self.memory)
+            return iterate, {"num_steps": steps}
+        least_squares = isinstance(problem.loss, AbstractQuadraticLoss)
+        outer, limit, stats = WeightedRidge(problem, self.inner), max_steps, {}
+        if isinstance(problem.loss, Equality):
+            infeasible = lies_outside_range(problem, least_squares_ray(problem))
+            limit, stats = jnp.where(infeasible, 0, max_steps), {"infeasible": infeasible}
+        goal = jnp.maximum(tol, _FINISH) if self.finish and least_squares else tol
+        begun = jnp.where(start.gap <= tol, start.gap, jnp.inf)  # nothing to do for a good start
+        first = outer.first(start.coef)
+        projection, steps = minimise(outer, first, begun, goal, limit, self.memory)
+        moved = outer.iterate(projection)
+        # A start that is already good enough is kept.
+        iterate = jax.tree.map(lambda a, b: jnp.where(moved.gap < start.gap, a, b), moved, start)
+        if self.finish and least_squares:
+            coef = without_resting(problem.penalty, iterate.coef, iterate.pull)
+            sparse, exact = iterate_at(problem, coef), quadratic_solver(problem)
+            iterate, _ = exact.run(problem, sparse, tol, jnp.minimum(10, max_steps))
+        elif self.finish:
+            iterate = sparsified(outer, iterate, tol)
+        return iterate, {"num_steps": steps} | stats
+
+    def solve_gram(
+        self, problem: GramProblem, tol: Float[Array, ""]
+    ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
+        if problem.start_coef.ndim > 1:
+            raise TypeError("WorkingSet(VarPro()) takes one target: use WorkingSet(GramFISTA()).")
+        outer = GramRidge(problem)
+        first = first_blocks(outer.form, problem.start, outer.from_zero)
+        goal = jnp.maximum(tol, _FINISH * problem.residual)
+        begun, limit = jnp.full_like(tol, jnp.inf), jnp.array(200)
+        projection, steps = minimise(outer, first, begun, goal, limit, self.memory)
+        closer = outer.gap(projection) < problem.gap(problem.start_coef, problem.pull)
+        pull = projection.pull * problem.scale
+        coef = without_resting(problem.penalty, projection.coef / problem.scale, pull)
+        coef = jnp.where(closer & problem.inside, coef, problem.start_coef)
+        coef, finishing = SemismoothNewton().solve_gram(problem.moved_to(coef), tol)
+        return coef, steps + finishing

@@ -1,0 +1,223 @@
+"""VarPro beyond the Lasso: groups, rows, trace norm, interpolation and the square root."""
+
+import cvxpy as cp
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+import scipy.optimize
+import scipy.sparse
+
+import sparsejax as sj
+from sparsejax import losses, penalties, solvers
+from sparsejax._certificate import objective_at_zero
+from sparsejax._problem import project_intercept
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+N, P = 14, 20
+GROUPS = np.array([0, 2, 0, 1, 3])[np.arange(P) % 5]  # unequal and interleaved
+
+
+def _data(seed, n=N, p=P, shape=(), rank=None, noise=0.3):
+    rng = np.random.default_rng(seed)
+    X, w = rng.normal(size=(n, p)), np.zeros((p, *shape))
+    w[:5] = rng.normal(size=(5, *shape))
+    if rank is not None:
+        w = rng.normal(size=(p, rank)) @ rng.normal(size=(rank, *shape))
+    y = X @ w + noise * rng.normal(size=(n, *shape)) + 0.5
+    return X, y, rng.uniform(0.5, 2.0, n)
+
+
+BLOCKS = {
+    "group-l2": lambda s: penalties.GroupL2(s, GROUPS, [0.5, 1.0, 2.0, 1.5]),
+    "group-l2-unpenalised": lambda s: penalties.GroupL2(s, GROUPS, [0.5, 0.0, np.inf, 1.5]),
+    "sparse-group": lambda s: penalties.SparseGroup(s, GROUPS, 0.4),
+    "row-l2": penalties.RowL2,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [
+        ("group-l2", N),
+        pytest.param("sparse-group", 24, marks=pytest.mark.slow),
+        pytest.param("row-l2", N, marks=pytest.mark.slow),
+    ],
+)
+def test_sums_of_norms(name, n):
+    """Fewer samples than features and more, sample weights, an intercept; nothing but VarPro."""
+    shape = (3,) if name == "row-l2" else ()
+    for seed, strength in ((0, 0.03), (1, 0.2)):
+        X, y, weights = _data(seed, n, shape=shape)
+        problem = sj.Problem(X, y, losses.Squared(weights), BLOCKS[name](strength), True)
+        solution = sj.solve(problem, solvers.VarPro(finish=False), tol=1e-9)
+        assert solution.result == sj.RESULTS.successful
+        unit = float(objective_at_zero(project_intercept(problem)[0]))
+        best = reference.optimum_of(X, problem)
+        np.testing.assert_allclose(solution.objective, best, atol=1e-7 * unit)
+        value = sj.objective(problem, solution.coef, solution.intercept)
+        np.testing.assert_allclose(value, solution.objective, rtol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["group-l2", "group-l2-unpenalised"])
+def test_finish_has_exact_zeros(name):
+    X, y, weights = _data(0)
+    problem = sj.Problem(X, y, losses.Squared(weights), BLOCKS[name](0.6), True)
+    solution = sj.solve(problem, solvers.VarPro(), tol=1e-12)
+    peer = sj.solve(problem, tol=1e-12)
+    np.testing.assert_allclose(solution.coef, peer.coef, atol=1e-8)
+    np.testing.assert_array_equal(solution.coef == 0, peer.coef == 0)
+    assert jnp.any(solution.coef == 0)
+
+
+@pytest.mark.slow
+def test_groups_on_a_working_set():
+    X, y, weights = _data(3)
+    problem = sj.Problem(X, y, losses.Squared(weights), BLOCKS["group-l2"](0.1), True)
+    solution = sj.solve(problem, solvers.WorkingSet(solvers.VarPro()), tol=1e-10)
+    peer = sj.solve(problem, tol=1e-10)
+    np.testing.assert_allclose(solution.coef, peer.coef, atol=1e-7)
+    assert solution.stats["num_inner_iterations"] > 0
+
+
+@pytest.mark.slow
+def test_complex_coefficients_are_groups_of_two():
+    """Σ|w_j| over complex w, as in super-resolution: real and imaginary parts are a group."""
+    rng = np.random.default_rng(5)
+    points, frequencies = np.linspace(0, 1, 15, endpoint=False), np.arange(-3, 4)
+    F = np.exp(2j * np.pi * np.outer(frequencies, points))
+    w = np.zeros(15, complex)
+    w[[2, 9]] = 1 + 1j, -2j
+    y = F @ w + 0.1 * (rng.normal(size=7) + 1j * rng.normal(size=7))
+    X = np.block([[F.real, -F.imag], [F.imag, F.real]])
+    groups = np.tile(np.arange(15), 2)
+    penalty = penalties.GroupL2(0.1, groups, np.ones(15))
+    problem = sj.Problem(X, np.r_[y.real, y.imag], penalty=penalty)
+    solution = sj.solve(problem, solvers.VarPro(), tol=1e-10)
+    z = cp.Variable(15, complex=True)
+    peer = cp.Problem(cp.Minimize(cp.sum_squares(F @ z - y) / 28 + 0.1 * cp.norm1(z)))
+    peer.solve(cp.CLARABEL)
+    np.testing.assert_allclose(solution.objective, peer.value, rtol=1e-7)
+    real, imaginary = np.asarray(solution.coef).reshape(2, 15)
+    np.testing.assert_allclose(real + 1j * imaginary, z.value, atol=1e-4)
+
+
+TASKS = 16
+
+
+@pytest.mark.parametrize(("n", "p"), [(24, 18), pytest.param(18, 24, marks=pytest.mark.slow)])
+def test_trace_norm(n, p):
+    """Ranks below and above the width of the first factor; weights and an intercept."""
+    ranks = []
+    for seed, rank, ratio, noise in [(0, 2, 0.1, 0.1), (1, 16, 0.02, 0.5), (2, 16, 0.6, 0.5)]:
+        X, Y, weights = _data(seed, n, p, (TASKS,), rank, noise)
+        loss = losses.Squared(weights)
+        largest = sj.strength_max(sj.Problem(X, Y, loss, penalties.Nuclear(1.0), True))
+        problem = sj.Problem(X, Y, loss, penalties.Nuclear(ratio * largest), True)
+        solution = sj.solve(problem, solvers.VarPro(), tol=1e-9)
+        assert solution.gap <= 1e-9
+        peer = sj.solve(problem, solvers.FISTA(), tol=1e-10)
+        unit = float(objective_at_zero(project_intercept(problem)[0]))
+        np.testing.assert_allclose(solution.objective, peer.objective, atol=2e-9 * unit)
+        np.testing.assert_allclose(solution.coef, peer.coef, atol=1e-3)
+        ranks.append(np.linalg.matrix_rank(solution.coef))
+        assert ranks[-1] == np.linalg.matrix_rank(peer.coef)
+        # From a neighbour, from the solution, and from a saddle point: rank one is too little.
+        left, sizes, right = np.linalg.svd(solution.coef, full_matrices=False)
+        thin = sizes[0] * np.outer(left[:, 0], right[0])
+        for start, steps in ((0.9 * solution.coef, 1), (solution.coef, 0), (thin, ranks[-1] - 1)):
+            again = sj.solve(problem, solvers.VarPro(), tol=1e-9, init=start)
+            np.testing.assert_allclose(again.objective, peer.objective, atol=2e-9 * unit)
+            assert (again.stats["num_steps"] > 0) == (steps > 0)
+        early = sj.solve(problem, solvers.VarPro(), tol=1e-9, max_steps=1, throw=False)
+        assert early.result == sj.RESULTS.max_steps_reached
+        assert early.gap * unit >= early.objective - peer.objective
+    assert min(ranks) < 8 < max(ranks)  # both widths were needed
+    null = sj.Problem(X, Y, loss, penalties.Nuclear(1.001 * largest), True)
+    assert not jnp.any(sj.solve(null, solvers.VarPro()).coef)
+
+
+def test_auto_takes_factors_for_the_trace_norm():
+    X, Y, weights = _data(0, 24, 18, (TASKS,), 2)
+    problem = sj.Problem(X, Y, losses.Squared(weights), penalties.Nuclear(0.5), True)
+    assert isinstance(solvers.Auto().choose(problem), solvers.VarPro)
+    sparse = sj.Problem(scipy.sparse.csr_array(X), Y, penalty=penalties.Nuclear(0.5))
+    assert isinstance(solvers.Auto().choose(sparse), solvers.FISTA)
+
+
+def test_basis_pursuit():
+    """Supports as large as the samples, and smaller; against the simplex method."""
+    for seed, sparse in ((0, False), (1, True), (2, False)):
+        X, y, _ = _data(seed, 10)
+        y = X[:, 2:4] @ np.array([1.0, -2.0]) if sparse else y
+        problem = sj.Problem(X, y, losses.Equality(), penalties.L1(1.0))
+        solution = sj.solve(problem, solvers.VarPro(), tol=1e-8)
+        peer = scipy.optimize.linprog(
+            np.ones(2 * P), A_eq=np.hstack([X, -X]), b_eq=y, method="highs"
+        )
+        np.testing.assert_allclose(solution.objective, peer.fun, rtol=1e-7)
+        assert np.linalg.norm(X @ solution.coef - y) <= 1e-12 * np.linalg.norm(y)
+        np.testing.assert_allclose(solution.coef, peer.x[:P] - peer.x[P:], atol=1e-9)
+        np.testing.assert_array_equal(solution.coef == 0, peer.x[:P] == peer.x[P:])
+    X, y, _ = _data(3, 10)
+    X[9], y[9] = X[0], y[0] + 1  # one sample contradicts another
+    problem = sj.Problem(X, y, losses.Equality(), penalties.L1(1.0))
+    solution = sj.solve(problem, solvers.VarPro(), throw=False)
+    assert solution.result == sj.RESULTS.infeasible
+    y[9] = y[0]
+    problem = sj.Problem(X, y, losses.Equality(), penalties.L1(1.0))
+    assert sj.solve(problem, solvers.VarPro(), tol=1e-7).gap <= 1e-7
+
+
+@pytest.mark.slow
+def test_interpolation_with_groups():
+    X, y, _ = _data(4, 10)
+    problem = sj.Problem(X, y, losses.Equality(), penalties.GroupL2(1.0, GROUPS), True)
+    solution = sj.solve(problem, solvers.VarPro(), tol=1e-8)
+    w, b = cp.Variable(P), cp.Variable()
+    sizes = np.sqrt(np.bincount(GROUPS))
+    terms = sum(sizes[g] * cp.norm(w[g == GROUPS]) for g in range(4))
+    peer = cp.Problem(cp.Minimize(terms), [X @ w + b == y])
+    peer.solve(cp.CLARABEL)
+    np.testing.assert_allclose(solution.objective, peer.value, rtol=1e-7)
+
+
+def test_square_root():
+    """With a residual, and down to strengths that interpolate, where the loss has a kink."""
+    for seed, strength in ((0, 0.3), (1, 0.1), (2, 0.01)):
+        X, y, weights = _data(seed, noise=2.0)
+        loss = losses.SquareRoot(weights)
+        problem = sj.Problem(X, y, loss, penalties.L1(strength), True)
+        solution = sj.solve(problem, solvers.VarPro(), tol=1e-8)
+        w, b = cp.Variable(P), cp.Variable()
+        scaled = cp.multiply(np.sqrt(weights / weights.sum()), y - X @ w - b)
+        peer = cp.Problem(cp.Minimize(cp.norm(scaled) + strength * cp.norm1(w)))
+        peer.solve(cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10)
+        np.testing.assert_allclose(solution.objective, peer.value, rtol=1e-7)
+        assert jnp.any(solution.coef == 0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "penalty", "tasks", "solver", "message"),
+    [
+        (losses.Huber(), penalties.L1(0.1), (), {}, "Huber with L1: use Auto"),
+        (losses.Equality(), penalties.Nuclear(0.1), (2,), {}, "Equality with Nuclear: use Auto"),
+        (losses.Equality(), penalties.SLOPE(np.ones(P)), (), {}, "SLOPE: use PrimalDual"),
+        (losses.Squared(), penalties.SLOPE(np.ones(P)), (), {}, "SLOPE: use FISTA"),
+        (losses.Squared(), penalties.L1(0.1), (2,), {}, "one target for L1: use FISTA"),
+        (losses.Equality(), penalties.L1(1.0), (), {"inner": "primal"}, "use 'dual'"),
+    ],
+)
+def test_what_is_not_supported_is_refused(loss, penalty, tasks, solver, message):
+    X, y, _ = _data(0, shape=tasks)
+    with pytest.raises(TypeError, match=message):
+        sj.solve(sj.Problem(X, y, loss, penalty), solvers.VarPro(**solver))
+
+
+def test_rows_on_a_working_set_are_refused():
+    X, Y, _ = _data(0, shape=(2,))
+    problem = sj.Problem(X, Y, penalty=penalties.RowL2(0.1))
+    with pytest.raises(TypeError, match="GramFISTA"):
+        sj.solve(problem, solvers.WorkingSet(solvers.VarPro()))
