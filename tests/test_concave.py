@@ -8,9 +8,10 @@ import reference
 import scipy.optimize
 from hypothesis import example, given, strategies as st
 from registry import CONCAVE
+from sklearn.exceptions import ConvergenceWarning
 
 import sparsejax as sj
-from sparsejax import penalties, solvers
+from sparsejax import estimators, penalties, solvers
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -156,6 +157,31 @@ def test_agrees_with_skglm(name):
         ours = sj.solve(problem, tol=1e-10)
         assert sj.kkt_violation(problem, theirs.coef_) < 1e-8
         assert ours.objective <= sj.objective(problem, theirs.coef_) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("model", "penalty"),
+    [
+        (estimators.MCPRegression, lambda s: penalties.MCP(s, 5.0)),
+        pytest.param(
+            estimators.SCADRegression, lambda s: penalties.SCAD(s, 5.0), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_estimators(model, penalty):
+    """What `solve` finds, with an intercept; a fit that was cut short says so."""
+    X, y, largest = _data()
+    y, strength = y + 3.0, 0.1 * largest
+    fitted = model(strength, 5.0).fit(X, y)
+    solution = sj.solve(sj.Problem(X, y, penalty=penalty(strength), fit_intercept=True))
+    np.testing.assert_allclose(fitted.coef_, solution.coef, atol=1e-7)
+    np.testing.assert_allclose(fitted.intercept_, solution.intercept, atol=1e-7)
+    assert np.isnan(fitted.dual_gap_)
+    assert fitted.score(X, y) > 0.9
+    with pytest.warns(ConvergenceWarning, match="times alpha"):
+        model(strength, 5.0, max_iter=1, tol=1e-14).fit(X, y)
+    with pytest.raises(ValueError, match="'gamma'"):
+        model(strength, gamma=0.0).fit(X, y)
 
 
 def test_strength_max():
