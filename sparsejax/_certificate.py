@@ -219,6 +219,24 @@ def data_norm(problem: Problem) -> Float[Array, ""]:
     return jnp.sqrt(2 * objective_at_zero(problem))
 
 
+def reachable(problem: Problem, tol: Float[Array, ""]) -> Float[Array, ""]:
+    """The tolerance or, of a KKT violation, what the rounding of the pull allows if that is more.
+
+    The pull is a difference of terms of the size that it has at zero.
+    """
+    if needs_dual(problem) or not isinstance(problem.penalty, AbstractConcavePenalty):
+        return tol
+    strength = problem.penalty.strength
+    rounding = jnp.finfo(tol.dtype).resolution * _largest_pull_at_zero(problem)
+    floor = jnp.where(strength > 0, rounding / jnp.where(strength > 0, strength, 1.0), 0.0)
+    return jax.lax.stop_gradient(jnp.maximum(tol, floor))
+
+
+def _largest_pull_at_zero(problem: Problem) -> Float[Array, ""]:
+    gradient = problem.loss.gradient(problem.predict_zero(), problem.y)
+    return jnp.max(jnp.abs(rmatvec(problem.X, gradient)))
+
+
 def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
     """Largest distance to the subdifferential, relative to the strength.
 
@@ -236,8 +254,7 @@ def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
     def pull_at_zero() -> Float[Array, ""]:
         if iterate.dual is not None:
             return jnp.max(jnp.abs(iterate.pull))
-        gradient = problem.loss.gradient(problem.predict_zero(), problem.y)
-        return jnp.max(jnp.abs(rmatvec(problem.X, gradient)))
+        return _largest_pull_at_zero(problem)
 
     if isinstance(problem.penalty, AbstractStrengthPenalty):
         strength = problem.penalty.strength

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ._arguments import checked_max_steps, checked_problem, checked_solver, checked_tol
 from ._arrays import as_inexact
-from ._certificate import Iterate, iterate_at, judged
+from ._certificate import Iterate, iterate_at, judged, reachable
 from ._checks import check_nonnegative
 from ._problem import Problem, project_intercept
 from ._solution import RESULTS, require_success
@@ -127,8 +127,9 @@ def _path(
         current = eqx.tree_at(lambda p: p.penalty, centred, penalty)
         # The predictions and the pull of the previous solution still hold; its gap does not.
         start = judged(current, previous.coef, previous.predictions, previous.pull, previous.dual)
-        iterate, stats = solver.run(current, start, tol, max_steps)
-        result = result_of(current, iterate, tol, stats, max_steps)
+        goal = reachable(current, tol)
+        iterate, stats = solver.run(current, start, goal, max_steps)
+        result = result_of(current, iterate, goal, stats, max_steps)
         return iterate, (iterate.coef, iterate.gap, result)
 
     zeros = jnp.zeros(centred.coef_shape, centred.X.dtype)

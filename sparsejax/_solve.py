@@ -15,7 +15,7 @@ from ._arguments import (
     checked_solver,
     checked_tol,
 )
-from ._certificate import Iterate, iterate_at, kkt_of
+from ._certificate import Iterate, iterate_at, kkt_of, reachable
 from ._dual import check_judged_by_coef
 from ._modules import replace
 from ._problem import Problem, matvec, project_intercept, rmatvec
@@ -48,7 +48,8 @@ def solve(
     tol
         Largest duality gap, relative to the objective at zero, that counts as converged. Never
         taken below the resolution of the dtype (1e-6 in float32, 1e-15 in float64). For concave
-        penalties, the largest KKT violation, relative to the strength.
+        penalties, the largest KKT violation, relative to the strength, and never below the
+        resolution of the largest pull on the zero vector.
     max_steps
         Steps of the solver at most; each solver has its own default.
     init
@@ -179,6 +180,7 @@ def _solve(
     adjoint: AbstractAdjoint,
 ) -> Solution:
     centred, centring = project_intercept(problem)
+    tol = reachable(centred, tol)
     if init is None:
         init = jnp.zeros(problem.coef_shape, problem.X.dtype)
     # Into the domain of the penalty: the smallest step leaves all other points where they are.

@@ -131,6 +131,15 @@ def test_kkt_decides_and_there_is_no_gap():
         sj.duality_gap(problem, early.coef)
 
 
+def test_float32_ends_at_its_own_rounding():
+    X, y, largest = _data()
+    with jax.enable_x64(False):
+        X, y = jnp.asarray(X, jnp.float32), jnp.asarray(y, jnp.float32)
+        solution = sj.solve(sj.Problem(X, y, penalty=penalties.MCP(0.02 * largest)))
+        assert solution.coef.dtype == jnp.float32
+        assert solution.kkt <= 1e-6 / 0.02
+
+
 def test_a_wide_mcp_is_the_lasso():
     X, y, largest = _data()
     lasso = sj.solve(sj.Problem(X, y, penalty=penalties.L1(0.2 * largest)), tol=1e-14)
