@@ -14,7 +14,15 @@ import sparsejax as sj
 PAGE = Path(__file__).with_name("support.md")
 N, P, TASKS = 4, 4, 2
 GROUPS = np.array([0, 0, 1, 1])
-SOLVERS = ("WorkingSet", "VarPro", "CoordinateDescent", "ProxNewton", "FISTA", "PrimalDual")
+SOLVERS = (
+    "WorkingSet",
+    "VarPro",
+    "CoordinateDescent",
+    "ProxNewton",
+    "FISTA",
+    "MultiStage",
+    "PrimalDual",
+)
 
 SIGNS, COUNTS = np.array([1.0, -1.0, 1.0, -1.0]), np.array([1.0, 2.0, 3.0, 4.0])
 TARGETS: dict[str, tuple[str, Any]] = {
@@ -50,6 +58,12 @@ PENALTIES: dict[str, Callable[[], Any]] = {
     "FusedLasso": lambda: sj.penalties.FusedLasso(0.1, 0.5),
     "Analysis": lambda: sj.penalties.Analysis(0.1, np.diff(np.eye(P), axis=0)),
     "OverlappingGroups": lambda: sj.penalties.OverlappingGroups(0.1, [[0, 1, 2], [2, 3]]),
+    "MCP": lambda: sj.penalties.MCP(0.1),
+    "SCAD": lambda: sj.penalties.SCAD(0.1),
+    "CappedL1": lambda: sj.penalties.CappedL1(0.1, 0.2),
+    "LogSum": lambda: sj.penalties.LogSum(0.1, 0.2),
+    "Lq": lambda: sj.penalties.Lq(0.1, 0.5),
+    "L0": lambda: sj.penalties.L0(0.1),
 }
 FOR_TASKS = ("L1", "RowL2", "Nuclear", "Schatten")  # penalties of matrices
 

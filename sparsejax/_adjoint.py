@@ -102,6 +102,7 @@ class Unrolled(AbstractAdjoint):
                 f"{type(problem.loss).__name__} and {type(problem.penalty).__name__} are "
                 "differentiated by Implicit()."
             )
+        solver.check_differentiable()
         constant = jax.lax.stop_gradient(problem)
         how = jax.lax.stop_gradient((start, tol, max_steps))
         iterate, stats = run_sequentially(constant, solver, *how)
@@ -127,6 +128,7 @@ def _implicit_solve(
 @_implicit_solve.def_jvp
 def _implicit_solve_jvp(primals: Any, tangents: Any) -> Any:
     problem, how = primals
+    how[0].check_differentiable()
     out = _implicit_solve(problem, how)
     coef_dot = _coef_tangent(problem, out[0], out[1], tangents[0])
     constants = jax.tree.map(lambda _: None, out[1:])

@@ -6,9 +6,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._dual import Dual, feasible_dual, first_dual, needs_dual, residual_of
+from ._modules import replace
 from ._problem import Problem, matvec, rmatvec
 from .losses._profiled import Profiled
-from .penalties import AbstractGroupSeparablePenalty, AbstractStrengthPenalty
+from .penalties import (
+    AbstractConcavePenalty,
+    AbstractGroupSeparablePenalty,
+    AbstractStrengthPenalty,
+)
 from .penalties._analysis import Analysis
 from .penalties._base import per_row
 
@@ -17,7 +22,8 @@ class Iterate(eqx.Module):
     """A point of a problem without intercept, and what one pass over X says about it.
 
     ``pull`` is −Xᵀ∇loss: the force of the data on each coefficient. ``gap`` is relative. ``dual``
-    stands in for the gradient where the loss has none; it is made feasible for the gap.
+    stands in for the gradient where the loss has none; it is made feasible for the gap. Where the
+    penalty is not convex, there is no gap (NaN), and ``kkt`` is what points are judged by.
     """
 
     coef: Float[Array, "p ..."]
@@ -25,6 +31,12 @@ class Iterate(eqx.Module):
     pull: Float[Array, "p ..."]
     gap: Float[Array, ""]
     dual: Dual | None = None
+    kkt: Float[Array, ""] | None = None
+
+    @property
+    def error(self) -> Float[Array, ""]:
+        """What solvers bring below the tolerance."""
+        return self.gap if self.kkt is None else self.kkt
 
 
 def iterate_at(
@@ -42,10 +54,24 @@ def iterate_at(
         dual = first_dual(problem, predictions) if dual is None else dual
         dual = feasible_dual(problem, coef, dual)
         pull = -rmatvec(problem.X, dual.loss)
-        gap = relative_gap(problem, coef, predictions, pull, dual)
-        return Iterate(coef, predictions, pull, gap, dual)
+        return judged(problem, coef, predictions, pull, dual)
     pull = -rmatvec(problem.X, problem.loss.gradient(predictions, problem.y))
-    return Iterate(coef, predictions, pull, relative_gap(problem, coef, predictions, pull))
+    return judged(problem, coef, predictions, pull)
+
+
+def judged(
+    problem: Problem,
+    coef: Float[Array, "p ..."],
+    predictions: Float[Array, "n ..."],
+    pull: Float[Array, "p ..."],
+    dual: Dual | None = None,
+) -> Iterate:
+    """The iterate whose predictions, pull and feasible dual are known already."""
+    if isinstance(problem.penalty, AbstractConcavePenalty):
+        iterate = Iterate(coef, predictions, pull, jnp.full((), jnp.nan, coef.dtype), dual)
+        return replace(iterate, kkt=kkt_of(problem, iterate))
+    gap = relative_gap(problem, coef, predictions, pull, dual)
+    return Iterate(coef, predictions, pull, gap, dual)
 
 
 def _predictions(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:
@@ -164,6 +190,13 @@ def objective_at_zero(problem: Problem) -> Float[Array, ""]:
     return jnp.where(value > 0, value, 1.0)
 
 
+def objective_at(
+    problem: Problem, coef: Float[Array, "p ..."], predictions: Float[Array, "n ..."]
+) -> Float[Array, ""]:
+    """The objective where the predictions are known."""
+    return problem.loss.value(predictions, problem.y) + problem.penalty.value(coef)
+
+
 def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
     """The pull without what is only rounding; the column norms are computed only if needed."""
     penalty = problem.penalty
@@ -186,11 +219,31 @@ def data_norm(problem: Problem) -> Float[Array, ""]:
     return jnp.sqrt(2 * objective_at_zero(problem))
 
 
+def reachable(problem: Problem, tol: Float[Array, ""]) -> Float[Array, ""]:
+    """The tolerance or, of a KKT violation, what the rounding of the pull allows if that is more.
+
+    The pull is a difference of terms of the size that it has at zero.
+    """
+    if needs_dual(problem) or not isinstance(problem.penalty, AbstractConcavePenalty):
+        return tol
+    strength = problem.penalty.strength
+    rounding = jnp.finfo(tol.dtype).resolution * _largest_pull_at_zero(problem)
+    floor = jnp.where(strength > 0, rounding / jnp.where(strength > 0, strength, 1.0), 0.0)
+    return jax.lax.stop_gradient(jnp.maximum(tol, floor))
+
+
+def _largest_pull_at_zero(problem: Problem) -> Float[Array, ""]:
+    gradient = problem.loss.gradient(problem.predict_zero(), problem.y)
+    return jnp.max(jnp.abs(rmatvec(problem.X, gradient)))
+
+
 def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
     """Largest distance to the subdifferential, relative to the strength.
 
     Where there is no strength, or it is zero, the unit is the largest pull on the zero vector.
     """
+    if iterate.kkt is not None:
+        return iterate.kkt
     if isinstance(problem.penalty, Analysis):
         assert iterate.dual is not None
         assert iterate.dual.penalty is not None
@@ -201,8 +254,7 @@ def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
     def pull_at_zero() -> Float[Array, ""]:
         if iterate.dual is not None:
             return jnp.max(jnp.abs(iterate.pull))
-        gradient = problem.loss.gradient(problem.predict_zero(), problem.y)
-        return jnp.max(jnp.abs(rmatvec(problem.X, gradient)))
+        return _largest_pull_at_zero(problem)
 
     if isinstance(problem.penalty, AbstractStrengthPenalty):
         strength = problem.penalty.strength

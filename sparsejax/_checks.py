@@ -40,6 +40,13 @@ def check_positive(name: str, x: Array) -> None:
         raise ValueError(f"`{name}` must be positive; got 0.")
 
 
+def check_above(name: str, x: Array, low: float) -> None:
+    """Raise unless ``x`` is a finite scalar above ``low`` ≥ 0."""
+    check_nonnegative(name, x, ndim=0, finite=True)
+    if is_concrete(x) and not float(x) > low:
+        raise ValueError(f"`{name}` must be above {low:g}; got {float(x):g}.")
+
+
 def check_interval(name: str, x: Array, low: float, high: float) -> None:
     """Raise unless ``x`` is a scalar in [low, high]."""
     if x.ndim != 0:

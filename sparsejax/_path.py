@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ._arguments import checked_max_steps, checked_problem, checked_solver, checked_tol
 from ._arrays import as_inexact
-from ._certificate import Iterate, iterate_at, relative_gap
+from ._certificate import Iterate, iterate_at, judged, reachable
 from ._checks import check_nonnegative
 from ._problem import Problem, project_intercept
 from ._solution import RESULTS, require_success
@@ -28,7 +28,7 @@ class Path(eqx.Module):
     coefs, intercepts
         (k, p) coefficients and (k,) intercepts, with another axis where there are several tasks.
     gaps
-        (k,) relative duality gaps.
+        (k,) relative duality gaps, NaN for concave penalties.
     results
         (k,) members of ``RESULTS``.
     """
@@ -126,12 +126,10 @@ def _path(
         penalty = centred.penalty.with_strength(strength)
         current = eqx.tree_at(lambda p: p.penalty, centred, penalty)
         # The predictions and the pull of the previous solution still hold; its gap does not.
-        gap = relative_gap(
-            current, previous.coef, previous.predictions, previous.pull, previous.dual
-        )
-        start = eqx.tree_at(lambda i: i.gap, previous, gap)
-        iterate, stats = solver.run(current, start, tol, max_steps)
-        result = result_of(current, iterate, tol, stats, max_steps)
+        start = judged(current, previous.coef, previous.predictions, previous.pull, previous.dual)
+        goal = reachable(current, tol)
+        iterate, stats = solver.run(current, start, goal, max_steps)
+        result = result_of(current, iterate, goal, stats, max_steps)
         return iterate, (iterate.coef, iterate.gap, result)
 
     zeros = jnp.zeros(centred.coef_shape, centred.X.dtype)

@@ -14,12 +14,14 @@ class RESULTS(eqx.Enumeration):
 
     successful = ""
     max_steps_reached = (
-        "The maximum number of steps was reached before the duality gap fell below `tol`. "
+        "The maximum number of steps was reached before the duality gap, or the KKT violation of a "
+        "concave penalty, fell below `tol`. "
         "Raise `max_steps` or `tol`, or use another solver."
     )
     stagnated = (
-        "The solver stopped improving before the duality gap fell below `tol`: the precision of "
-        "the dtype is used up. Raise `tol`, or use float64."
+        "The solver stopped improving before the duality gap, or the KKT violation of a concave "
+        "penalty, fell below `tol`: the precision of the dtype is used up. Raise `tol`, or use "
+        "float64."
     )
     infeasible = (
         "No coefficients of any reasonable size fit the targets exactly: `y` lies outside the "
@@ -62,11 +64,12 @@ class Solution(eqx.Module):
         loss + penalty at the solution.
     gap
         Duality gap from a dual feasible point, relative to the objective at zero: an upper bound
-        on how much better any other point can be.
+        on how much better any other point can be. NaN for concave penalties.
     kkt
         Largest distance of −∇loss to ∂penalty, relative to the strength.
     result
-        A member of ``RESULTS``; ``successful`` only where ``gap`` is at most the tolerance.
+        A member of ``RESULTS``; ``successful`` only where ``gap``, or ``kkt`` for concave
+        penalties, is at most the tolerance.
     stats
         What was done: ``stats["solver"]``, ``stats["num_steps"]`` and the solver's own counts.
     """

@@ -15,13 +15,13 @@ from ._arguments import (
     checked_solver,
     checked_tol,
 )
-from ._certificate import Iterate, iterate_at, kkt_of
+from ._certificate import Iterate, iterate_at, kkt_of, reachable
 from ._dual import check_judged_by_coef
 from ._modules import replace
 from ._problem import Problem, matvec, project_intercept, rmatvec
 from ._solution import RESULTS, Solution, Stats, require_success
 from .designs import Dense
-from .penalties import L1, AbstractStrengthPenalty
+from .penalties import L1, AbstractConcavePenalty, AbstractStrengthPenalty
 from .solvers import AbstractSolver, Auto
 
 
@@ -47,7 +47,9 @@ def solve(
         ``solvers.Auto()`` by default.
     tol
         Largest duality gap, relative to the objective at zero, that counts as converged. Never
-        taken below the resolution of the dtype (1e-6 in float32, 1e-15 in float64).
+        taken below the resolution of the dtype (1e-6 in float32, 1e-15 in float64). For concave
+        penalties, the largest KKT violation, relative to the strength, and never below the
+        resolution of the largest pull on the zero vector.
     max_steps
         Steps of the solver at most; each solver has its own default.
     init
@@ -67,7 +69,7 @@ def solve(
     ValueError, TypeError
         For arguments out of range, or a solver that does not support the problem.
     RuntimeError
-        If ``throw`` and the gap did not fall below ``tol``.
+        If ``throw`` and the gap (or violation) did not fall below ``tol``.
 
     Examples
     --------
@@ -113,7 +115,8 @@ def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "
     """Upper bound on the suboptimality of ``coef``, relative to the objective at zero.
 
     Computed from a dual feasible point made by rescaling the residual; with an intercept the best
-    one for ``coef`` is meant. ``TypeError`` for losses without a gradient and for ``Analysis``.
+    one for ``coef`` is meant. ``TypeError`` for losses without a gradient, for ``Analysis`` and
+    for concave penalties.
 
     Examples
     --------
@@ -123,6 +126,9 @@ def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "
     0.0
     """
     problem = checked_problem(problem)
+    if isinstance(problem.penalty, AbstractConcavePenalty):
+        name = type(problem.penalty).__name__
+        raise TypeError(f"{name} is not convex, so there is no duality gap: use kkt_violation().")
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[0]
 
 
@@ -174,6 +180,7 @@ def _solve(
     adjoint: AbstractAdjoint,
 ) -> Solution:
     centred, centring = project_intercept(problem)
+    tol = reachable(centred, tol)
     if init is None:
         init = jnp.zeros(problem.coef_shape, problem.X.dtype)
     # Into the domain of the penalty: the smallest step leaves all other points where they are.
@@ -217,9 +224,9 @@ def result_of(
     """How a solve ended; successful only if the certificate says so."""
     out_of_steps = stats["num_steps"] >= max_steps
     result = RESULTS.where(out_of_steps, RESULTS.max_steps_reached, RESULTS.stagnated)
-    result = RESULTS.where(iterate.gap <= tol, RESULTS.successful, result)
+    result = RESULTS.where(iterate.error <= tol, RESULTS.successful, result)
     result = RESULTS.where(stats.get("infeasible", jnp.array(False)), RESULTS.infeasible, result)
-    finite = jnp.isfinite(iterate.gap) & jnp.all(jnp.isfinite(iterate.coef))
+    finite = jnp.isfinite(iterate.error) & jnp.all(jnp.isfinite(iterate.coef))
     broken = ~finite & jnp.any(~jnp.isfinite(iterate.pull))
     result = RESULTS.where(broken, RESULTS.nonfinite, result)
     valid = problem.penalty.is_valid() & problem.loss.is_valid()

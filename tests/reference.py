@@ -12,16 +12,23 @@ import scipy.special as sp
 
 from sparsejax import losses
 from sparsejax.penalties import (
+    L0,
     L1,
+    MCP,
+    SCAD,
     SLOPE,
+    AbstractConcavePenalty,
     Analysis,
     Box,
+    CappedL1,
     ElasticNet,
     FusedLasso,
     GroupL2,
     GroupLinf,
     KSupport,
     Linf,
+    LogSum,
+    Lq,
     Nuclear,
     RowL2,
     Schatten,
@@ -41,6 +48,51 @@ def value(penalty, w):
 def conjugate(penalty, c):
     """g*(c) = sup ⟨w, c⟩ − g(w); constraints may be missed by rounding, 1e-12 of a bound."""
     raise NotImplementedError(type(penalty))
+
+
+@value.register
+def _(penalty: AbstractConcavePenalty, w):
+    return float(np.sum(concave_profile(penalty, np.abs(w))))
+
+
+@singledispatch
+def concave_profile(penalty, t):
+    """h(t) for t ≥ 0, where g(w) = Σ h(|w_j|)."""
+    raise NotImplementedError(type(penalty))
+
+
+@concave_profile.register
+def _(penalty: MCP, t):
+    s, gamma = float(penalty.strength), float(penalty.gamma)
+    return np.where(t <= gamma * s, s * t - t**2 / (2 * gamma), gamma * s**2 / 2)
+
+
+@concave_profile.register
+def _(penalty: SCAD, t):
+    s, gamma = float(penalty.strength), float(penalty.gamma)
+    parabola = (2 * gamma * s * t - t**2 - s**2) / (2 * (gamma - 1))
+    return np.where(t <= s, s * t, np.where(t <= gamma * s, parabola, s**2 * (gamma + 1) / 2))
+
+
+@concave_profile.register
+def _(penalty: CappedL1, t):
+    return float(penalty.strength) * np.minimum(t, float(penalty.threshold))
+
+
+@concave_profile.register
+def _(penalty: LogSum, t):
+    epsilon = float(penalty.epsilon)
+    return float(penalty.strength) * epsilon * (np.log(epsilon + t) - np.log(epsilon))
+
+
+@concave_profile.register
+def _(penalty: Lq, t):
+    return float(penalty.strength) * t**penalty.q
+
+
+@concave_profile.register
+def _(penalty: L0, t):
+    return float(penalty.strength) * (t > 0)
 
 
 @singledispatch

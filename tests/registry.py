@@ -75,7 +75,21 @@ STRUCTURED: dict[str, Callable[[float, int], Any]] = GROUPED | {
     "schatten": lambda s, p: penalties.Schatten(s, 1.5),
     "simplex": lambda s, p: penalties.Simplex(s),
 }
-PENALTIES = SEPARABLE | STRUCTURED
+PENALTIES = SEPARABLE | STRUCTURED  # convex: what has a conjugate, a gap, a unique prox
+# Not convex; sums over coefficients all the same.
+CONCAVE: dict[str, Callable[[float, int], Any]] = {
+    "mcp": lambda s, p: penalties.MCP(s),
+    "mcp-steep": lambda s, p: penalties.MCP(s, gamma=0.5),
+    "scad": lambda s, p: penalties.SCAD(s),
+    "scad-steep": lambda s, p: penalties.SCAD(s, gamma=1.1),
+    "capped-l1": lambda s, p: penalties.CappedL1(s, 0.8),
+    "log-sum": lambda s, p: penalties.LogSum(s, 0.3),
+    "log-sum-wide": lambda s, p: penalties.LogSum(s, 5.0),
+    "lq-half": lambda s, p: penalties.Lq(s, 1 / 2),
+    "lq-two-thirds": lambda s, p: penalties.Lq(s, 2 / 3),
+    "lq": lambda s, p: penalties.Lq(s, 0.3),
+    "l0": lambda s, p: penalties.L0(s),
+}
 # Those whose parametrisation differs enough for solvers to care, one compilation each.
 SOLVER_PENALTIES = [
     "l1",

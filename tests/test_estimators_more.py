@@ -25,6 +25,7 @@ from sparsejax.estimators import (
     GeneralizedLinearEstimatorCV,
     GroupLasso,
     GroupLassoCV,
+    MCPRegression,
     MultiTaskLasso,
     MultiTaskLassoCV,
     PoissonLasso,
@@ -97,6 +98,7 @@ def weights():
         SparseLogisticRegression(fit_intercept=False),
         MultiTaskLasso(),
         PoissonLasso(),
+        pytest.param(MCPRegression(0.1), marks=pytest.mark.slow),
     ],
     ids=lambda model: type(model).__name__,
 )

@@ -7,10 +7,14 @@ import pytest
 import reference
 from hypothesis import assume, given, strategies as st
 from hypothesis.extra.numpy import arrays
-from registry import PENALTIES, SEPARABLE
+from registry import CONCAVE, PENALTIES, SEPARABLE
 
 import sparsejax as sj
-from sparsejax.penalties import AbstractSeparablePenalty, AbstractStrengthPenalty
+from sparsejax.penalties import (
+    AbstractConcavePenalty,
+    AbstractSeparablePenalty,
+    AbstractStrengthPenalty,
+)
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -21,6 +25,9 @@ vectors = arrays(np.float64, P, elements=numbers)
 strengths = st.floats(0.05, 2.0)
 steps = st.floats(0.05, 3.0)
 every_penalty = pytest.mark.parametrize("make", PENALTIES.values(), ids=PENALTIES)
+_ALL, _COORDINATES = PENALTIES | CONCAVE, SEPARABLE | CONCAVE
+convex_or_not = pytest.mark.parametrize("make", _ALL.values(), ids=_ALL)
+coordinates = pytest.mark.parametrize("make", _COORDINATES.values(), ids=_COORDINATES)
 separable = pytest.mark.parametrize("make", SEPARABLE.values(), ids=SEPARABLE)
 
 
@@ -31,11 +38,12 @@ def _project(penalty, c):
 
 
 def test_registry_knows_what_is_separable():
-    for name, make in PENALTIES.items():
-        assert isinstance(make(1.0, P), AbstractSeparablePenalty) == (name in SEPARABLE)
+    for name, make in _ALL.items():
+        assert isinstance(make(1.0, P), AbstractSeparablePenalty) == (name in _COORDINATES)
+        assert isinstance(make(1.0, P), AbstractConcavePenalty) == (name in CONCAVE)
 
 
-@every_penalty
+@convex_or_not
 @given(w=vectors, strength=strengths)
 def test_value(make, w, strength):
     penalty = make(strength, P)
@@ -45,7 +53,7 @@ def test_value(make, w, strength):
     np.testing.assert_allclose(penalty.value(inside), reference.value(penalty, inside), rtol=EPS)
 
 
-@every_penalty
+@convex_or_not
 @given(v=vectors, step=steps, strength=strengths)
 def test_prox_satisfies_its_optimality_condition(make, v, step, strength):
     penalty = make(strength, P)
@@ -113,7 +121,7 @@ def test_prox_is_firmly_nonexpansive(make, v, w, step, strength):
     assert moved @ (v - w) >= moved @ moved - 1e-12
 
 
-@separable
+@coordinates
 @given(v=vectors, factors=arrays(np.float64, P, elements=steps), strength=strengths)
 def test_prox_takes_one_step_per_coordinate(make, v, factors, strength):
     penalty = make(strength, P)
@@ -139,7 +147,7 @@ def test_fenchel_gap(make, w, c, strength):
     np.testing.assert_allclose(penalty.fenchel_gap(w, c), unscaled, rtol=1e-9, atol=1e-11)
 
 
-@separable
+@coordinates
 @given(w=vectors, grad=vectors, strength=strengths)
 def test_subdiff_distance(make, w, grad, strength):
     """∂g along a coordinate is the interval between the one-sided slopes of the value."""
@@ -158,7 +166,7 @@ def test_subdiff_distance(make, w, grad, strength):
         np.testing.assert_allclose(distance[j], expected, atol=1e-5)
 
 
-@separable
+@coordinates
 @given(w=vectors, strength=strengths)
 def test_local_gradient_on_the_support(make, w, strength):
     penalty = make(strength, P)
@@ -191,7 +199,7 @@ def test_prox_derivative(make, v, step, strength):
     assert np.all((derivative >= 0) & (derivative <= 1))
 
 
-@separable
+@coordinates
 @given(w=vectors, strength=strengths)
 def test_restrict(make, w, strength):
     penalty = make(strength, P)
@@ -204,7 +212,7 @@ def test_restrict(make, w, strength):
     np.testing.assert_allclose(part.prox(w[index], 0.3), penalty.prox(w, 0.3)[index], rtol=EPS)
 
 
-@separable
+@coordinates
 @given(c=vectors, strength=strengths)
 def test_saturation_tells_which_coordinates_must_move(make, c, strength):
     penalty = make(strength, P)
@@ -237,7 +245,7 @@ def test_strength_max(make, c):
         assert np.max(below.subdiff_distance(zero, -c)) > 0
 
 
-@every_penalty
+@convex_or_not
 def test_works_under_jit_and_vmap(make, rng):
     penalty = make(0.7, P)
     batch = rng.normal(size=(4, P))
@@ -245,7 +253,7 @@ def test_works_under_jit_and_vmap(make, rng):
     np.testing.assert_allclose(together, [penalty.prox(v, 0.5) for v in batch], rtol=EPS)
 
 
-@every_penalty
+@convex_or_not
 def test_float32_stays_float32(make, rng):
     # The constructors follow the dtype of their inputs, a Problem that of X.
     with jax.enable_x64(False):

@@ -4,10 +4,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._modules import replace
-from ..penalties import L1, SLOPE, AbstractPenalty, ElasticNet, GroupL2, RowL2, SparseGroup
+from ..penalties import (
+    L1,
+    SLOPE,
+    AbstractConcavePenalty,
+    AbstractPenalty,
+    ElasticNet,
+    GroupL2,
+    RowL2,
+    SparseGroup,
+)
 from ..penalties._spectral import AbstractSpectral
 
-_ALIKE = (ElasticNet, AbstractSpectral)  # the same for every feature
+_ALIKE = (ElasticNet, AbstractConcavePenalty, AbstractSpectral)  # the same for every feature
 _WEIGHTED = (L1, RowL2)  # a weight a feature, if any
 _GROUPED = (GroupL2, SparseGroup)
 

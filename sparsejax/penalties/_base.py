@@ -13,7 +13,7 @@ from ._variational import AbstractVariationalForm
 
 
 class AbstractPenalty(eqx.Module):
-    """A convex function g(w) that favours structure in the coefficients w.
+    """A function g(w) that favours structure in the coefficients w: convex, but for concave ones.
 
     Everything is a pure method of arrays; strengths and weights are leaves, so they can be
     differentiated and batched.

@@ -6,6 +6,7 @@ from ._coordinate_descent import CoordinateDescent as CoordinateDescent
 from ._fista import FISTA as FISTA
 from ._gram import AbstractGramSolver as AbstractGramSolver
 from ._gram_fista import GramFISTA as GramFISTA
+from ._multi_stage import MultiStage as MultiStage
 from ._primal_dual import PrimalDual as PrimalDual
 from ._prox_newton import ProxNewton as ProxNewton
 from ._semismooth_newton import SemismoothNewton as SemismoothNewton

@@ -5,20 +5,14 @@ from typing import Any, ClassVar
 from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
-from .._dual import needs_dual
 from .._problem import Problem
-from ..designs._dense import is_dense
-from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss
-from ..losses._profiled import Profiled
-from ..penalties import Nuclear
-from ._base import AbstractSolver
+from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
+from ._base import AbstractSolver, is_concave
+from ._convex import convex_solver
+from ._coordinate_descent import CoordinateDescent
 from ._fista import FISTA
-from ._primal_dual import PrimalDual
-from ._prox_newton import ProxNewton, quadratic_solver
-from ._varpro import VarPro
+from ._multi_stage import MultiStage
 from ._working_set import WorkingSet
-
-_DIAGONALISED = 1000  # side of a design up to which its eigenvectors are soon found
 
 
 class Auto(AbstractSolver):
@@ -27,18 +21,21 @@ class Auto(AbstractSolver):
     For least squares, working sets where the penalty allows, and VarPro for the trace norm of
     coefficients of dense designs whose smaller side can be diagonalised; for other smooth losses
     that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
-    PrimalDual for losses without a gradient and for ``Analysis`` penalties.
+    PrimalDual for losses without a gradient and for ``Analysis`` penalties. For concave penalties,
+    coordinate descent where the loss is quadratic, FISTA where its curvature is bounded, else
+    MultiStage.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
 
     def choose(self, problem: Problem) -> AbstractSolver:
-        if needs_dual(problem):
-            return PrimalDual()
+        if not is_concave(problem):
+            return convex_solver(problem)
         if isinstance(problem.loss, AbstractQuadraticLoss):
-            return VarPro() if _is_thin(problem) else quadratic_solver(problem)
-        loss = problem.loss.loss if isinstance(problem.loss, Profiled) else problem.loss
-        return ProxNewton() if isinstance(loss, AbstractPointwiseLoss) else FISTA()
+            return CoordinateDescent()
+        loss = problem.loss
+        bounded = isinstance(loss, AbstractSmoothLoss) and loss.has_bounded_curvature
+        return FISTA() if bounded else MultiStage()
 
     def check(self, problem: Problem) -> None:
         self.choose(problem).check(problem)
@@ -47,9 +44,3 @@ class Auto(AbstractSolver):
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
         return self.choose(problem).run(problem, start, tol, max_steps)
-
-
-def _is_thin(problem: Problem) -> bool:
-    """Whether the solution has low rank, and the design is one whose basis is worth finding."""
-    small = min(problem.X.shape) <= _DIAGONALISED
-    return isinstance(problem.penalty, Nuclear) and small and is_dense(problem.X)

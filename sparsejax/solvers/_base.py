@@ -4,15 +4,21 @@ import abc
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate
 from .._problem import Problem
 from ..losses import Cox
+from ..penalties import AbstractConcavePenalty
+
+_TAKE_CONCAVE = "use FISTA(), CoordinateDescent() or MultiStage()"
 
 
 class AbstractSolver(eqx.Module):
-    """Brings the duality gap of a problem without intercept below a tolerance."""
+    """Brings the error of a problem without intercept below a tolerance.
+
+    That is the duality gap or, of concave penalties, the KKT violation: ``Iterate.error``.
+    """
 
     default_max_steps: eqx.AbstractClassVar[int]
 
@@ -24,10 +30,10 @@ class AbstractSolver(eqx.Module):
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
-        """From ``start`` to an iterate with gap ≤ tol if that takes at most ``max_steps`` steps.
+        """From ``start`` to an iterate with error ≤ tol if that takes at most ``max_steps`` steps.
 
         The iterate returned must be evaluated afresh (``iterate_at``), never updated from sums:
-        its gap is the certificate that users see. The statistics hold at least ``num_steps``.
+        its error is the certificate that users see. The statistics hold at least ``num_steps``.
         """
 
     def choose(self, problem: Problem) -> "AbstractSolver":
@@ -35,11 +41,37 @@ class AbstractSolver(eqx.Module):
         del problem
         return self
 
+    def check_differentiable(self) -> None:  # most solvers have nothing to refuse
+        """``TypeError`` where what the solver returns need not be a solution of its problem."""
+
 
 def check_one_target(solver: AbstractSolver, problem: Problem) -> None:
     """``TypeError`` for several targets."""
     if problem.loss.outputs(problem.y):
         raise TypeError(f"{type(solver).__name__} takes one target: use FISTA() for several.")
+
+
+def is_concave(problem: Problem) -> bool:
+    """Whether the penalty is one that is not convex."""
+    return isinstance(problem.penalty, AbstractConcavePenalty)
+
+
+def check_convex(solver: AbstractSolver, problem: Problem) -> None:
+    """``TypeError`` for concave penalties."""
+    if is_concave(problem):
+        name, penalty = type(solver).__name__, type(problem.penalty).__name__
+        raise TypeError(f"{name} does not support {penalty}, which is not convex: {_TAKE_CONCAVE}.")
+
+
+def unfinished_at(
+    problem: Problem, iterate: Iterate, tol: Float[Array, ""], steps: Int[Array, ""]
+) -> Bool[Array, ""]:
+    """Whether to go on from an iterate.
+
+    At least once where zero is stationary for every strength: a step may still leave it.
+    """
+    going = iterate.error > tol
+    return going | (steps == 0) if is_concave(problem) and problem.penalty.steep else going
 
 
 def check_certifiable(problem: Problem) -> None:

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, iterate_at
+from .._certificate import Iterate, iterate_at, objective_at
 from .._dual import generic_solver
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractSeparablePenalty
-from ._base import AbstractSolver, check_one_target
+from ._base import AbstractSolver, check_one_target, unfinished_at
 
 _BLOCK = 32
 
@@ -57,7 +57,7 @@ class CoordinateDescent(AbstractSolver):
     ) -> tuple[Iterate, dict[str, Any]]:
         def unfinished(state: tuple[Iterate, Array]) -> Bool[Array, ""]:
             iterate, steps = state
-            return (iterate.gap > tol) & (steps < max_steps)
+            return unfinished_at(problem, iterate, tol, steps) & (steps < max_steps)
 
         def round_of_epochs(state: tuple[Iterate, Array]) -> tuple[Iterate, Array]:
             iterate, steps = state
@@ -77,8 +77,7 @@ class CoordinateDescent(AbstractSolver):
 
 
 def _objective(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
-    loss = problem.loss.value(problem.X.matvec(coef), problem.y)
-    return loss + problem.penalty.value(coef)
+    return objective_at(problem, coef, problem.predict(coef))
 
 
 def _epoch(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, " p"]:

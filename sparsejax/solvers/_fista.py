@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, iterate_at
+from .._certificate import Iterate, iterate_at, objective_at
 from .._first_order import largest_eigenvalue, restarted_momentum, wave
+from .._modules import replace
 from .._problem import Problem, matvec, rmatvec
 from ..losses import AbstractSmoothLoss
 from ..penalties import Analysis
-from ._base import AbstractSolver, check_certifiable
+from ._base import AbstractSolver, check_certifiable, is_concave, unfinished_at
 
 
 class _State(eqx.Module):
@@ -27,7 +28,8 @@ class FISTA(AbstractSolver):
     """Proximal gradient with Nesterov's momentum, restarted when it points uphill.
 
     For any loss with a bounded curvature and any penalty with a proximal operator; the step is
-    one over the largest eigenvalue of Xᵀ diag(bound) X, found by power iteration.
+    one over the largest eigenvalue of Xᵀ diag(bound) X, found by power iteration. With concave
+    penalties, steps that raise the objective are taken back, and their momentum with them.
 
     Parameters
     ----------
@@ -54,9 +56,10 @@ class FISTA(AbstractSolver):
             name = type(problem.penalty).__name__
             raise TypeError(f"FISTA does not support {name}: use PrimalDual().")
         if not loss.has_bounded_curvature:
+            other = "MultiStage" if is_concave(problem) else "ProxNewton"
             raise TypeError(
                 f"FISTA does not support {type(loss).__name__}, whose curvature has no bound: "
-                "use ProxNewton()."
+                f"use {other}()."
             )
         check_certifiable(problem)
 
@@ -68,7 +71,8 @@ class FISTA(AbstractSolver):
         state = _State(start, start.coef, start.predictions, one, jnp.array(0))
 
         def unfinished(state: _State) -> Bool[Array, ""]:
-            return (state.iterate.gap > tol) & (state.steps < max_steps)
+            going = unfinished_at(problem, state.iterate, tol, state.steps)
+            return going & (state.steps < max_steps)
 
         def round_of_steps(state: _State) -> _State:
             def one_step(_: Int[Array, ""], state: _State) -> _State:
@@ -89,14 +93,31 @@ def _accelerated_step(problem: Problem, state: _State, step: Float[Array, ""]) -
     coef = problem.penalty.prox(state.lookahead - step * gradient, step)
     predictions = problem.predict(coef)
     uphill = jnp.vdot(state.lookahead - coef, coef - previous.coef) > 0
+    if is_concave(problem):  # momentum may lead anywhere; a step without it never rises
+        risen = _rises(problem, previous, coef, predictions)
+        coef = jnp.where(risen, previous.coef, coef)
+        predictions = jnp.where(risen, previous.predictions, predictions)
+        uphill = uphill | risen
     weight, following = restarted_momentum(state.momentum, uphill)
     return _State(
-        Iterate(coef, predictions, previous.pull, previous.gap),
+        replace(previous, coef=coef, predictions=predictions),
         coef + weight * (coef - previous.coef),
         predictions + weight * (predictions - previous.predictions),
         following,
         state.steps + 1,
     )
+
+
+def _rises(
+    problem: Problem,
+    before: Iterate,
+    coef: Float[Array, "p ..."],
+    predictions: Float[Array, "n ..."],
+) -> Bool[Array, ""]:
+    """Whether the objective is higher than before by more than rounding."""
+    old = objective_at(problem, before.coef, before.predictions)
+    rounding = 8 * jnp.finfo(old.dtype).eps * jnp.abs(old)
+    return objective_at(problem, coef, predictions) > old + rounding
 
 
 def lipschitz_constant(problem: Problem, curvature: Float[Array, "n ..."]) -> Float[Array, ""]:

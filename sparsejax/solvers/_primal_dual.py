@@ -23,7 +23,7 @@ from ..losses import (
 )
 from ..losses._profiled import Profiled
 from ..penalties import Analysis
-from ._base import AbstractSolver
+from ._base import AbstractSolver, check_convex
 
 # A restart: when the distance to the fixed point has shrunk to the first factor of what it was
 # at the last one, or to the second but grows, or after that part of all steps.
@@ -88,6 +88,7 @@ class PrimalDual(AbstractSolver):
     default_max_steps: ClassVar[int] = 400_000
 
     def check(self, problem: Problem) -> None:
+        check_convex(self, problem)
         loss = problem.loss
         profiled = problem.fit_intercept or isinstance(loss, Profiled)
         loss = loss.loss if isinstance(loss, Profiled) else loss

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, iterate_at, objective_at_zero, relative_gap
+from .._certificate import Iterate, iterate_at, objective_at, objective_at_zero, relative_gap
 from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ..losses._profiled import Profiled
 from ..penalties import AbstractNewtonPenalty, RowL2
-from ._base import AbstractSolver, check_certifiable
+from ._base import AbstractSolver, check_certifiable, check_convex
 from ._fista import FISTA
 from ._gram_fista import GramFISTA
 from ._working_set import WorkingSet
@@ -71,6 +71,7 @@ class ProxNewton(AbstractSolver):
     default_max_steps: ClassVar[int] = 200
 
     def check(self, problem: Problem) -> None:
+        check_convex(self, problem)
         name = type(problem.loss).__name__
         if not isinstance(problem.loss, AbstractSmoothLoss):
             raise TypeError(
@@ -98,7 +99,7 @@ class ProxNewton(AbstractSolver):
         def step(state: _State) -> _State:
             coef, predictions, inner = self._solve_model(problem, state.iterate, tol)
             new = _search(problem, state.iterate, coef, predictions)
-            objective = _objective(problem, new.coef, new.predictions)
+            objective = objective_at(problem, new.coef, new.predictions)
             # The gap need not shrink at every step, nor be finite far from the solution.
             rounding = 100 * jnp.finfo(objective.dtype).eps * jnp.abs(objective)
             progress = (new.gap < 0.9 * state.best_gap) | (objective < state.objective - rounding)
@@ -111,7 +112,7 @@ class ProxNewton(AbstractSolver):
                 jnp.where(progress, 0, state.stalled + 1),
             )
 
-        objective = _objective(problem, start.coef, start.predictions)
+        objective = objective_at(problem, start.coef, start.predictions)
         first = _State(start, zero, zero, objective, start.gap, zero)
         final = jax.lax.while_loop(unfinished, step, first)
         return final.iterate, {"num_steps": final.steps, "num_inner_steps": final.inner}
@@ -172,12 +173,6 @@ def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Pr
     )
 
 
-def _objective(
-    problem: Problem, coef: Float[Array, " p"], predictions: Float[Array, " n"]
-) -> Float[Array, ""]:
-    return problem.loss.value(predictions, problem.y) + problem.penalty.value(coef)
-
-
 def _search(
     problem: Problem, iterate: Iterate, coef: Float[Array, " p"], predictions: Float[Array, " n"]
 ) -> Iterate:
@@ -191,7 +186,7 @@ def _search(
         )
 
     def objective(length: Float[Array, ""]) -> Float[Array, ""]:
-        return _objective(problem, *between(length))
+        return objective_at(problem, *between(length))
 
     before = objective(jnp.zeros_like(iterate.gap))
     slack = 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)

@@ -14,7 +14,7 @@ from .._problem import Problem, matvec
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractGroupSeparablePenalty, RowL2
 from ..penalties._base import per_row
-from ._base import AbstractSolver, check_one_target
+from ._base import AbstractSolver, check_convex, check_one_target
 from ._gram import AbstractGramSolver, GramProblem, switch_width
 from ._kept import AbstractKept, KeptColumns, KeptGram
 from ._semismooth_newton import SemismoothNewton
@@ -52,6 +52,7 @@ class WorkingSet(AbstractSolver):
     default_max_steps: ClassVar[int] = 100
 
     def check(self, problem: Problem) -> None:
+        check_convex(self, problem)
         if not isinstance(problem.loss, AbstractQuadraticLoss):
             name = type(problem.loss).__name__
             raise TypeError(f"WorkingSet does not support {name}: use {generic_solver(problem)}.")

@@ -13,7 +13,7 @@ from ..._infeasible import least_squares_ray, lies_outside_range
 from ..._problem import Problem
 from ...losses import AbstractQuadraticLoss, AbstractVariationalLoss, Equality
 from ...penalties import AbstractVariationalPenalty, Nuclear, RowL2
-from .._base import AbstractSolver
+from .._base import AbstractSolver, check_convex
 from .._gram import AbstractGramSolver, GramProblem
 from .._prox_newton import quadratic_solver
 from .._semismooth_newton import SemismoothNewton
@@ -79,6 +79,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             raise ValueError(f"`inner` must be auto, primal, dual or cg; got {self.inner!r}.")
 
     def check(self, problem: Problem) -> None:
+        check_convex(self, problem)
         loss, penalty = problem.loss, problem.penalty
         low_rank = isinstance(penalty, Nuclear)
         if not isinstance(loss, AbstractQuadraticLoss if low_rank else AbstractVariationalLoss):
