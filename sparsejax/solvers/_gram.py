@@ -35,7 +35,7 @@ class GramProblem(eqx.Module):
     scale: Float[Array, " k"]
     penalty: Any  # separable, and whatever else the solver's `check` has asked for
     residual: Float[Array, ""]  # Σ h (y − z)² at the start: what the data term of the gap needs
-    data_norm: Float[Array, ""]  # ‖y‖, the unit of rounding
+    size: Float[Array, " k"]  # that the rounding of the pull is relative to
     choice: Int[Array, ""]
     widths: tuple[int, ...] = eqx.field(static=True)
 
@@ -91,7 +91,7 @@ class GramProblem(eqx.Module):
         """Duality gap of the restricted problem at b = scale·coef, whose pull is ``pull``."""
         moved = self.unit * (coef - self.start_coef)
         residual = jnp.maximum(self.residual - jnp.vdot(moved, self.pull + pull), 0.0)
-        pull = self.penalty.without_rounding(pull, self.data_norm)
+        pull = self.penalty.without_rounding(pull, self.size)
         c = pull * self.unit
         shrink = self.penalty.dual_scale(c)
         # The better of two dual points, as one computation: it stands in many places.

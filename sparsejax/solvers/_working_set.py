@@ -287,6 +287,7 @@ def _restrict(
     penalty = problem.penalty.restrict(index)
     used = index < problem.X.shape[1]
     diagonal = jnp.where(used, curvature.diagonal(), 0.0)
+    norms = jnp.sqrt(diagonal)
     if penalty.groups_of_coordinates is not None:
         labels, num_groups, _ = penalty.groups_of_coordinates
         diagonal = jax.ops.segment_max(diagonal, labels, num_groups)[labels]
@@ -297,6 +298,6 @@ def _restrict(
     coef = jnp.where(per_row(used, coef), coef, penalty.prox(coef, 1.0))
     pull = pull / per_row(scale, coef)
     residual = 2 * problem.loss.value(iterate.predictions, problem.y)
-    return GramProblem(
-        curvature, pull, coef, scale, penalty, residual, data_norm(problem), choice, widths
-    )
+    # Stricter than the certificate: what is rounding here must be rounding there.
+    size = norms / scale * data_norm(problem) / 4
+    return GramProblem(curvature, pull, coef, scale, penalty, residual, size, choice, widths)
