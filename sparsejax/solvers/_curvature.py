@@ -13,6 +13,8 @@ from ..penalties._block_matrix import BlockMatrix
 class AbstractCurvature(eqx.Module):
     """A symmetric positive semidefinite matrix G (k, k), of which leading blocks are used."""
 
+    rows: eqx.AbstractVar[Float[Array, "k m"]]  # G, or C where G = C·Cᵀ
+
     @property
     @abc.abstractmethod
     def longest_step(self) -> float:
@@ -21,6 +23,16 @@ class AbstractCurvature(eqx.Module):
     @abc.abstractmethod
     def diagonal(self) -> Float[Array, " k"]:
         """G_jj."""
+
+    @abc.abstractmethod
+    def complete(
+        self, half: Float[Array, "... m"], begin: Int[Array, ""], width: int
+    ) -> Float[Array, "w ..."]:
+        """``width`` rows of G x from ``begin`` on, given half = xᵀ·rows."""
+
+    @abc.abstractmethod
+    def diagonal_block(self, begin: Int[Array, ""], width: int) -> Float[Array, "w w"]:
+        """That of the same rows."""
 
     @abc.abstractmethod
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
@@ -50,6 +62,18 @@ class Gram(AbstractCurvature):
     def diagonal(self) -> Float[Array, " k"]:
         return jnp.diagonal(self.matrix)
 
+    @property
+    def rows(self) -> Float[Array, "k k"]:
+        return self.matrix
+
+    def complete(
+        self, half: Float[Array, "... k"], begin: Int[Array, ""], width: int
+    ) -> Float[Array, "w ..."]:
+        return jax.lax.dynamic_slice_in_dim(half, begin, width, axis=-1).T
+
+    def diagonal_block(self, begin: Int[Array, ""], width: int) -> Float[Array, "w w"]:
+        return jax.lax.dynamic_slice(self.matrix, (begin, begin), (width, width))
+
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
         width = x.shape[0]
         # G is symmetric, and a row times it is faster than it times a column.
@@ -78,6 +102,15 @@ class Columns(AbstractCurvature):
 
     def diagonal(self) -> Float[Array, " k"]:
         return jnp.sum(self.rows**2, axis=1)
+
+    def complete(
+        self, half: Float[Array, "... n"], begin: Int[Array, ""], width: int
+    ) -> Float[Array, "w ..."]:
+        return (half @ jax.lax.dynamic_slice_in_dim(self.rows, begin, width).T).T
+
+    def diagonal_block(self, begin: Int[Array, ""], width: int) -> Float[Array, "w w"]:
+        block = jax.lax.dynamic_slice_in_dim(self.rows, begin, width)
+        return block @ block.T
 
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
         rows = self.rows[: x.shape[0]]

@@ -15,7 +15,7 @@ from ..losses._profiled import Profiled
 from ..penalties import AbstractNewtonPenalty, RowL2
 from ._base import AbstractSolver, check_certifiable
 from ._fista import FISTA
-from ._gram_fista import GramFISTA
+from ._gram_coordinate_descent import GramCoordinateDescent
 from ._working_set import WorkingSet
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
@@ -151,7 +151,7 @@ def quadratic_solver(problem: Problem) -> AbstractSolver:
     if isinstance(penalty, AbstractNewtonPenalty) and not tasks:
         return _WORKING_SET
     # Of several targets, whole rows must come and go.
-    return WorkingSet(GramFISTA()) if isinstance(penalty, RowL2) else FISTA()
+    return WorkingSet(GramCoordinateDescent()) if isinstance(penalty, RowL2) else FISTA()
 
 
 def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Problem:

@@ -171,7 +171,7 @@ def _by_columns(problem: Problem, widths: tuple[int, ...]) -> bool:
     Supports of single features never are.
     """
     grouped = problem.penalty.groups_of_coordinates is not None
-    return grouped and widths[-1] > 2 * problem.X.shape[0]
+    return (grouped or isinstance(problem.penalty, RowL2)) and widths[-1] > 2 * problem.X.shape[0]
 
 
 def _memory(problem: Problem, widths: tuple[int, ...]) -> AbstractKept:
