@@ -91,7 +91,7 @@ def _epoch(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, " p"]:
         gram = problem.loss.gram(columns, columns, problem.y)
         pull = -columns @ problem.loss.gradient(predictions, problem.y)
         before = coef.at[index].get(mode="fill", fill_value=0.0)
-        change = sweep(problem.penalty.restrict(index), gram, pull, before)
+        change = sweep_block(problem.penalty.restrict(index), gram, pull, before)
         predictions = predictions + change @ columns
         return coef.at[index].set(before + change, mode="drop"), predictions
 
@@ -99,7 +99,7 @@ def _epoch(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, " p"]:
     return jax.lax.fori_loop(0, -(-p // BLOCK), block, start)[0]
 
 
-def sweep(
+def sweep_block(
     penalty: AbstractGroupSeparablePenalty,
     gram: Float[Array, "b b"],
     pull: Float[Array, "b ..."],

@@ -1,6 +1,7 @@
 """The matrix of the quadratic problem of a working set, formed or as a product."""
 
 import abc
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..penalties._block_matrix import BlockMatrix
+
+Pick = Callable[[Array], Array]  # takes some rows of any array of k rows
 
 
 class AbstractCurvature(eqx.Module):
@@ -25,14 +28,12 @@ class AbstractCurvature(eqx.Module):
         """G_jj."""
 
     @abc.abstractmethod
-    def complete(
-        self, half: Float[Array, "... m"], begin: Int[Array, ""], width: int
-    ) -> Float[Array, "w ..."]:
-        """``width`` rows of G x from ``begin`` on, given half = xᵀ·rows."""
+    def complete(self, half: Float[Array, "... m"], pick: Pick) -> Float[Array, "w ..."]:
+        """The rows of G x that ``pick`` takes, given half = xᵀ·rows."""
 
     @abc.abstractmethod
-    def diagonal_block(self, begin: Int[Array, ""], width: int) -> Float[Array, "w w"]:
-        """That of the same rows."""
+    def block(self, pick: Pick) -> Float[Array, "w w"]:
+        """The rows and columns of G that ``pick`` takes."""
 
     @abc.abstractmethod
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
@@ -66,13 +67,11 @@ class Gram(AbstractCurvature):
     def rows(self) -> Float[Array, "k k"]:
         return self.matrix
 
-    def complete(
-        self, half: Float[Array, "... k"], begin: Int[Array, ""], width: int
-    ) -> Float[Array, "w ..."]:
-        return jax.lax.dynamic_slice_in_dim(half, begin, width, axis=-1).T
+    def complete(self, half: Float[Array, "... k"], pick: Pick) -> Float[Array, "w ..."]:
+        return pick(half.T)
 
-    def diagonal_block(self, begin: Int[Array, ""], width: int) -> Float[Array, "w w"]:
-        return jax.lax.dynamic_slice(self.matrix, (begin, begin), (width, width))
+    def block(self, pick: Pick) -> Float[Array, "w w"]:
+        return pick(pick(self.matrix).T)
 
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
         width = x.shape[0]
@@ -103,14 +102,12 @@ class Columns(AbstractCurvature):
     def diagonal(self) -> Float[Array, " k"]:
         return jnp.sum(self.rows**2, axis=1)
 
-    def complete(
-        self, half: Float[Array, "... n"], begin: Int[Array, ""], width: int
-    ) -> Float[Array, "w ..."]:
-        return (half @ jax.lax.dynamic_slice_in_dim(self.rows, begin, width).T).T
+    def complete(self, half: Float[Array, "... n"], pick: Pick) -> Float[Array, "w ..."]:
+        return (half @ pick(self.rows).T).T
 
-    def diagonal_block(self, begin: Int[Array, ""], width: int) -> Float[Array, "w w"]:
-        block = jax.lax.dynamic_slice_in_dim(self.rows, begin, width)
-        return block @ block.T
+    def block(self, pick: Pick) -> Float[Array, "w w"]:
+        rows = pick(self.rows)
+        return rows @ rows.T
 
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
         rows = self.rows[: x.shape[0]]

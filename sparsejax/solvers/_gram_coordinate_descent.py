@@ -5,11 +5,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._certificate import pseudo_inverse
+from .._modules import replace
 from .._problem import Problem
-from ._coordinate_descent import BLOCK, extrapolation_weights, sweep
+from ._coordinate_descent import BLOCK, extrapolation_weights, sweep_block
+from ._curvature import Pick
 from ._gram import AbstractGramSolver, GramProblem
 
-_PATIENCE = 20  # rounds without a smaller gap that mean rounding has been reached
+_PATIENCE = 50  # rounds without a smaller gap that mean rounding has been reached
 
 
 class _Point(eqx.Module):
@@ -105,6 +108,8 @@ class _Blocks(eqx.Module):
     begins: Int[Array, " blocks"]
     count: Int[Array, ""]  # how many the working set has
     diagonal: Float[Array, "blocks b b"]  # the Gram matrix of each
+    free: Int[Array, " b"]  # the first rows without a penalty, padded with k
+    inverse: Float[Array, "b b"]  # of their Gram matrix
 
     @classmethod
     def of(cls, problem: GramProblem) -> "_Blocks":
@@ -112,26 +117,42 @@ class _Blocks(eqx.Module):
         width = min(BLOCK, size)
         begins = jnp.minimum(jnp.arange(0, size, width), size - width)
         count = -(-jnp.array(problem.widths)[problem.choice] // width)
+        is_free = problem.penalty.is_free() & problem.inside
+        (free,) = jnp.nonzero(is_free, size=width, fill_value=size)
+        zeros = jnp.zeros((begins.shape[0], width, width), problem.scale.dtype)
+        blocks = cls(problem, problem.pull * problem.unit, begins, count, zeros, free, zeros[0])
 
         def fill(i: Int[Array, ""], diagonal: Float[Array, "blocks b b"]) -> Array:
-            return diagonal.at[i].set(problem.curvature.diagonal_block(begins[i], width))
+            return diagonal.at[i].set(problem.curvature.block(blocks._rows(i)))
 
-        diagonal = jnp.zeros((begins.shape[0], width, width), problem.scale.dtype)
-        diagonal = jax.lax.fori_loop(0, count, fill, diagonal)
-        return cls(problem, problem.pull * problem.unit, begins, count, diagonal)
+        diagonal = jax.lax.fori_loop(0, count, fill, zeros)
+        invert = lambda: pseudo_inverse(problem.curvature.block(blocks._free_rows))  # noqa: E731
+        inverse = jax.lax.cond(free[0] < size, invert, lambda: zeros[0])
+        return replace(blocks, diagonal=diagonal, inverse=inverse)
 
-    def _cut(self, x: Float[Array, "k ..."], i: Int[Array, ""]) -> Float[Array, "b ..."]:
-        return jax.lax.dynamic_slice_in_dim(x, self.begins[i], self.diagonal.shape[1])
+    def _rows(self, i: Int[Array, ""]) -> Pick:
+        """What takes those of a block."""
+        begin, width = self.begins[i], self.diagonal.shape[1]
+        return lambda x: jax.lax.dynamic_slice_in_dim(x, begin, width)
+
+    def _free_rows(self, x: Float[Array, "k ..."]) -> Float[Array, "b ..."]:
+        return x.at[self.free].get(mode="fill", fill_value=0.0)
 
     def _put(
         self, x: Float[Array, "k ..."], block: Float[Array, "b ..."], i: Int[Array, ""]
     ) -> Float[Array, "k ..."]:
         return jax.lax.dynamic_update_slice_in_dim(x, block, self.begins[i], 0)
 
-    def _pull_of(self, point: _Point, i: Int[Array, ""]) -> Float[Array, "b ..."]:
-        width = self.diagonal.shape[1]
-        product = self.problem.curvature.complete(point.half, self.begins[i], width)
-        return self._cut(self.start, i) - product
+    def _pull_of(self, point: _Point, pick: Pick) -> Float[Array, "b ..."]:
+        return pick(self.start) - self.problem.curvature.complete(point.half, pick)
+
+    def _moved(
+        self, point: _Point, coef: Float[Array, "k ..."], change: Float[Array, "b ..."], pick: Pick
+    ) -> _Point:
+        """The point with new coefficients, in which some rows have changed."""
+        # As an array of its own: XLA's product with a transpose takes twice as long.
+        across = jax.lax.optimization_barrier(change.T)
+        return _Point(coef, point.half + across @ pick(self.problem.curvature.rows))
 
     def active(
         self, coef: Float[Array, "k ..."], pull: Float[Array, "k ..."]
@@ -143,28 +164,41 @@ class _Blocks(eqx.Module):
         used = rows[self.begins[:, None] + jnp.arange(width)].any(axis=1)
         return jnp.nonzero(used, size=used.shape[0], fill_value=0)[0], jnp.sum(used)
 
-    def sweep(
-        self, point: _Point, chosen: Int[Array, " blocks"], count: Int[Array, ""]
-    ) -> _Point:
+    def sweep(self, point: _Point, chosen: Int[Array, " blocks"], count: Int[Array, ""]) -> _Point:
         """One pass over the rows of the first ``count`` blocks of those chosen."""
 
         def visit(j: Int[Array, ""], point: _Point) -> _Point:
             i = chosen[j]
-            before, pull = self._cut(point.coef, i), self._pull_of(point, i)
-            rows = self.begins[i] + jnp.arange(before.shape[0])
-            change = sweep(self.problem.penalty.restrict(rows), self.diagonal[i], pull, before)
-            # As an array of its own: XLA's product with a transpose takes twice as long.
-            across = jax.lax.optimization_barrier(change.T)
-            half = point.half + across @ self._cut(self.problem.curvature.rows, i)
-            return _Point(self._put(point.coef, before + change, i), half)
+            pick, rows = self._rows(i), self.begins[i] + jnp.arange(self.diagonal.shape[1])
+            before, pull = pick(point.coef), self._pull_of(point, pick)
+            change = sweep_block(
+                self.problem.penalty.restrict(rows), self.diagonal[i], pull, before
+            )
+            return self._moved(point, self._put(point.coef, before + change, i), change, pick)
 
-        return jax.lax.fori_loop(0, count, visit, point)
+        point = jax.lax.fori_loop(0, count, visit, point)
+        has_free = self.free[0] < point.coef.shape[0]
+        return jax.lax.cond(has_free, lambda: self._free_step(point), lambda: point)
+
+    def _free_step(self, point: _Point) -> _Point:
+        """Exact minimisation over all rows without a penalty at once.
+
+        Their pull must vanish for the gap to be finite at all, which one after the other they
+        would be long to reach.
+        """
+        change = self.inverse @ self._pull_of(point, self._free_rows)
+        coef = point.coef.at[self.free].add(change, mode="drop")
+        # A penalty that is a constraint may have forbidden the step.
+        value = self.problem.penalty.value
+        allowed = value(coef) <= value(point.coef)
+        moved = self._moved(point, coef, change, self._free_rows)
+        return jax.tree.map(lambda a, b: jnp.where(allowed, a, b), moved, point)
 
     def pull(self, point: _Point) -> Float[Array, "k ..."]:
         """The pull at a point, zero beyond the working set."""
 
         def visit(i: Int[Array, ""], pull: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
-            return self._put(pull, self._pull_of(point, i), i)
+            return self._put(pull, self._pull_of(point, self._rows(i)), i)
 
         return jax.lax.fori_loop(0, self.count, visit, self.start)
 
