@@ -126,8 +126,8 @@ def test_systems_of_the_size_of_the_samples(rng):
     np.testing.assert_allclose(columns.diagonal(), gram.diagonal())
     x = rng.normal(size=(30, 2))
     np.testing.assert_allclose(columns.matmul(x), gram.matmul(x), atol=1e-12)
-    x, pick = rng.normal(size=(40, 2)), lambda rows: rows[7:23]
-    for x, curvature in itertools.product((x, x[:, 0]), (columns, gram)):
+    tasks, pick = rng.normal(size=(40, 2)), lambda rows: rows[7:23]
+    for x, curvature in itertools.product((tasks, tasks[:, 0]), (columns, gram)):
         some = curvature.complete(x.T @ curvature.rows, pick)
         np.testing.assert_allclose(some, pick(rows @ (rows.T @ x)), atol=1e-12)
         np.testing.assert_allclose(curvature.block(pick), pick(rows) @ pick(rows).T)

@@ -53,30 +53,26 @@ class AbstractCurvature(eqx.Module):
 class Gram(AbstractCurvature):
     """G itself."""
 
-    matrix: Float[Array, "k k"]
+    rows: Float[Array, "k k"]
 
     @property
     def longest_step(self) -> float:
-        size, dtype = self.matrix.shape[0], self.matrix.dtype
+        size, dtype = self.rows.shape[0], self.rows.dtype
         return float(0.01 / (jnp.finfo(dtype).eps * size**0.5))
 
     def diagonal(self) -> Float[Array, " k"]:
-        return jnp.diagonal(self.matrix)
-
-    @property
-    def rows(self) -> Float[Array, "k k"]:
-        return self.matrix
+        return jnp.diagonal(self.rows)
 
     def complete(self, half: Float[Array, "... k"], pick: Pick) -> Float[Array, "w ..."]:
         return pick(half.T)
 
     def block(self, pick: Pick) -> Float[Array, "w w"]:
-        return pick(pick(self.matrix).T)
+        return pick(pick(self.rows).T)
 
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
         width = x.shape[0]
         # G is symmetric, and a row times it is faster than it times a column.
-        return (x.T @ self.matrix[:width, :width]).T
+        return (x.T @ self.rows[:width, :width]).T
 
     def solve(
         self,
@@ -85,7 +81,7 @@ class Gram(AbstractCurvature):
         shift: Float[Array, ""],
         rhs: Float[Array, " w"],
     ) -> Float[Array, " w"]:
-        block = self.matrix.at[kept[:, None], kept].get(mode="promise_in_bounds")
+        block = self.rows.at[kept[:, None], kept].get(mode="promise_in_bounds")
         return _solve(root.congruence(block), shift, rhs)
 
 
