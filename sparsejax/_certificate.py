@@ -160,14 +160,18 @@ def _orthogonal_to(
     if isinstance(problem.loss, Profiled):
         directions = jnp.append(directions, jnp.ones_like(directions[:, :1]), axis=1)
     change = problem.loss.curvature(predictions, problem.y)[:, None] * directions
-    gram = directions.T @ change
+    inverse = pseudo_inverse(directions.T @ change)
+    for _ in range(2):
+        gradient = gradient - change @ (inverse @ (directions.T @ gradient))
+    return gradient, -rmatvec(problem.X, gradient)
+
+
+def pseudo_inverse(gram: Float[Array, "m m"]) -> Float[Array, "m m"]:
+    """Of a Gram matrix, in units in which all columns are alike."""
     size = jnp.sqrt(jnp.diagonal(gram))
     scale = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1.0), 0.0)
-    inverse = jnp.linalg.pinv(gram * scale * scale[:, None], hermitian=True)
-    for _ in range(2):
-        step = scale * (inverse @ (scale * (directions.T @ gradient)))
-        gradient = gradient - change @ step
-    return gradient, -rmatvec(problem.X, gradient)
+    scales = scale * scale[:, None]
+    return scales * jnp.linalg.pinv(scales * gram, hermitian=True)
 
 
 def unit_of_gaps(problem: Problem, objective: Float[Array, ""]) -> Float[Array, ""]:

@@ -1,5 +1,7 @@
 """Working sets: the Gram matrix that is kept from one to the next, and their widths."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,6 +126,11 @@ def test_systems_of_the_size_of_the_samples(rng):
     np.testing.assert_allclose(columns.diagonal(), gram.diagonal())
     x = rng.normal(size=(30, 2))
     np.testing.assert_allclose(columns.matmul(x), gram.matmul(x), atol=1e-12)
+    tasks, pick = rng.normal(size=(40, 2)), lambda rows: rows[7:23]
+    for x, curvature in itertools.product((tasks, tasks[:, 0]), (columns, gram)):
+        some = curvature.complete(x.T @ curvature.rows, pick)
+        np.testing.assert_allclose(some, pick(rows @ (rows.T @ x)), atol=1e-12)
+        np.testing.assert_allclose(curvature.block(pick), pick(rows) @ pick(rows).T)
     for size in (20, 4):
         kept, labels = jnp.arange(5, 5 + size), jnp.arange(size) // 4
         vector = rng.normal(size=(size // 4, 4))

@@ -36,6 +36,12 @@ def multitask(n: int = 300, p: int = 1000, tasks: int = 20) -> Case:
         model = MultiTaskLasso(strength, tol=tol, fit_intercept=False, max_iter=10**6)
         return model.fit(X, Y).coef_.T
 
-    solvers = {"sparsejax": ours, "skglm": skglm, "sklearn": sklearn}
+    def celer(strength: float, tol: float) -> np.ndarray:
+        from celer.homotopy import mtl_path  # its estimator asks scikit-learn for what is gone
+
+        path = mtl_path(X, Y, alphas=[strength], tol=tol, max_iter=100, max_epochs=10**6)
+        return path[1][:, :, 0].T
+
+    solvers = {"sparsejax": ours, "celer": celer, "skglm": skglm, "sklearn": sklearn}
     largest = norms(X.T @ Y).max() / n
     return Case(f"multitask {n}x{p}x{tasks}", fractions(largest), 1e-8, error, solvers)

@@ -5,6 +5,7 @@ from ._base import AbstractSolver as AbstractSolver
 from ._coordinate_descent import CoordinateDescent as CoordinateDescent
 from ._fista import FISTA as FISTA
 from ._gram import AbstractGramSolver as AbstractGramSolver
+from ._gram_coordinate_descent import GramCoordinateDescent as GramCoordinateDescent
 from ._gram_fista import GramFISTA as GramFISTA
 from ._multi_stage import MultiStage as MultiStage
 from ._primal_dual import PrimalDual as PrimalDual

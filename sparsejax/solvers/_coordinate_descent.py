@@ -11,10 +11,10 @@ from .._certificate import Iterate, iterate_at, objective_at
 from .._dual import generic_solver
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss
-from ..penalties import AbstractSeparablePenalty
+from ..penalties import AbstractGroupSeparablePenalty, AbstractSeparablePenalty
 from ._base import AbstractSolver, check_one_target, unfinished_at
 
-_BLOCK = 32
+BLOCK = 32
 
 
 class CoordinateDescent(AbstractSolver):
@@ -68,7 +68,7 @@ class CoordinateDescent(AbstractSolver):
 
             coef, history = jax.lax.scan(epoch, iterate.coef, length=self.memory)
             history = jnp.concatenate([iterate.coef[None], history])
-            guess = _extrapolate(history)
+            guess = extrapolation_weights(jnp.diff(history, axis=0)) @ history[1:]
             better = _objective(problem, guess) < _objective(problem, coef)
             return iterate_at(problem, jnp.where(better, guess, coef)), steps + self.memory
 
@@ -85,44 +85,44 @@ def _epoch(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, " p"]:
 
     def block(i: Int[Array, ""], state: tuple[Array, Array]) -> tuple[Array, Array]:
         coef, predictions = state
-        index = i * _BLOCK + jnp.arange(_BLOCK)
+        index = i * BLOCK + jnp.arange(BLOCK)
         columns = problem.X.columns(index)
         gram = problem.loss.gram(columns, columns, problem.y)
         pull = -columns @ problem.loss.gradient(predictions, problem.y)
         before = coef.at[index].get(mode="fill", fill_value=0.0)
-        after = _sweep(problem.penalty.restrict(index), gram, pull, before)
-        predictions = predictions + (after - before) @ columns
-        return coef.at[index].set(after, mode="drop"), predictions
+        change = sweep_block(problem.penalty.restrict(index), gram, pull, before)
+        predictions = predictions + change @ columns
+        return coef.at[index].set(before + change, mode="drop"), predictions
 
     start = (coef, problem.X.matvec(coef))
-    return jax.lax.fori_loop(0, -(-p // _BLOCK), block, start)[0]
+    return jax.lax.fori_loop(0, -(-p // BLOCK), block, start)[0]
 
 
-def _sweep(
-    penalty: AbstractSeparablePenalty,
+def sweep_block(
+    penalty: AbstractGroupSeparablePenalty,
     gram: Float[Array, "b b"],
-    pull: Float[Array, " b"],
-    coef: Float[Array, " b"],
-) -> Float[Array, " b"]:
-    """One pass over the coordinates of a block."""
+    pull: Float[Array, "b ..."],
+    coef: Float[Array, "b ..."],
+) -> Float[Array, "b ..."]:
+    """How far one pass over the rows of a block moves them."""
     curvature = jnp.diagonal(gram)
-    step = 1 / jnp.where(curvature > 0, curvature, 1.0)
+    steps = 1 / jnp.where(curvature > 0, curvature, 1.0)
 
-    def visit(j: Int[Array, ""], state: tuple[Array, Array]) -> tuple[Array, Array]:
-        coef, pull = state
-        # The proximal operator of the whole block costs no more than that of one entry.
-        change = (penalty.prox(coef + step * pull, step) - coef)[j]
-        return coef.at[j].add(change), pull - change * gram[j]
+    def visit(j: Int[Array, ""], change: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+        # Rows yet to be visited have not moved: what the others pull is one product.
+        now = pull[j] - gram[j] @ change
+        moved = penalty.restrict(j[None]).prox((coef[j] + steps[j] * now)[None], steps[j])
+        return change.at[j].set(moved[0] - coef[j])
 
-    return jax.lax.fori_loop(0, coef.shape[0], visit, (coef, pull))[0]
+    return jax.lax.fori_loop(0, coef.shape[0], visit, jnp.zeros_like(coef))
 
 
-def _extrapolate(history: Float[Array, "m p"]) -> Float[Array, " p"]:
-    """The combination of the last iterates whose step would be shortest."""
-    steps = jnp.diff(history, axis=0)
+def extrapolation_weights(steps: Float[Array, "m p ..."]) -> Float[Array, " m"]:
+    """Of the last iterates, each a step from the one before: they combine to the shortest step."""
+    steps = steps.reshape(steps.shape[0], -1)
     products = steps @ steps.T
     size = products.shape[0]
     ridge = 1e-10 * jnp.trace(products) + jnp.finfo(products.dtype).tiny
     identity = jnp.eye(size, dtype=products.dtype)
     weights = jnp.linalg.solve(products + ridge * identity, jnp.ones(size, products.dtype))
-    return (weights / jnp.sum(weights)) @ history[1:]
+    return weights / jnp.sum(weights)

@@ -1,6 +1,7 @@
 """The matrix of the quadratic problem of a working set, formed or as a product."""
 
 import abc
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -9,9 +10,13 @@ from jaxtyping import Array, Float, Int
 
 from ..penalties._block_matrix import BlockMatrix
 
+Pick = Callable[[Array], Array]  # takes some rows of any array of k rows
+
 
 class AbstractCurvature(eqx.Module):
     """A symmetric positive semidefinite matrix G (k, k), of which leading blocks are used."""
+
+    rows: eqx.AbstractVar[Float[Array, "k m"]]  # G, or C where G = C·Cᵀ
 
     @property
     @abc.abstractmethod
@@ -21,6 +26,14 @@ class AbstractCurvature(eqx.Module):
     @abc.abstractmethod
     def diagonal(self) -> Float[Array, " k"]:
         """G_jj."""
+
+    @abc.abstractmethod
+    def complete(self, half: Float[Array, "... m"], pick: Pick) -> Float[Array, "w ..."]:
+        """The rows of G x that ``pick`` takes, given half = xᵀ·rows."""
+
+    @abc.abstractmethod
+    def block(self, pick: Pick) -> Float[Array, "w w"]:
+        """The rows and columns of G that ``pick`` takes."""
 
     @abc.abstractmethod
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
@@ -40,20 +53,26 @@ class AbstractCurvature(eqx.Module):
 class Gram(AbstractCurvature):
     """G itself."""
 
-    matrix: Float[Array, "k k"]
+    rows: Float[Array, "k k"]
 
     @property
     def longest_step(self) -> float:
-        size, dtype = self.matrix.shape[0], self.matrix.dtype
+        size, dtype = self.rows.shape[0], self.rows.dtype
         return float(0.01 / (jnp.finfo(dtype).eps * size**0.5))
 
     def diagonal(self) -> Float[Array, " k"]:
-        return jnp.diagonal(self.matrix)
+        return jnp.diagonal(self.rows)
+
+    def complete(self, half: Float[Array, "... k"], pick: Pick) -> Float[Array, "w ..."]:
+        return pick(half.T)
+
+    def block(self, pick: Pick) -> Float[Array, "w w"]:
+        return pick(pick(self.rows).T)
 
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
         width = x.shape[0]
         # G is symmetric, and a row times it is faster than it times a column.
-        return (x.T @ self.matrix[:width, :width]).T
+        return (x.T @ self.rows[:width, :width]).T
 
     def solve(
         self,
@@ -62,7 +81,7 @@ class Gram(AbstractCurvature):
         shift: Float[Array, ""],
         rhs: Float[Array, " w"],
     ) -> Float[Array, " w"]:
-        block = self.matrix.at[kept[:, None], kept].get(mode="promise_in_bounds")
+        block = self.rows.at[kept[:, None], kept].get(mode="promise_in_bounds")
         return _solve(root.congruence(block), shift, rhs)
 
 
@@ -78,6 +97,13 @@ class Columns(AbstractCurvature):
 
     def diagonal(self) -> Float[Array, " k"]:
         return jnp.sum(self.rows**2, axis=1)
+
+    def complete(self, half: Float[Array, "... n"], pick: Pick) -> Float[Array, "w ..."]:
+        return (half @ pick(self.rows).T).T
+
+    def block(self, pick: Pick) -> Float[Array, "w w"]:
+        rows = pick(self.rows)
+        return rows @ rows.T
 
     def matmul(self, x: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
         rows = self.rows[: x.shape[0]]

@@ -52,7 +52,8 @@ class KeptColumns(AbstractKept):
     def update(self, problem: Problem, chosen: Int[Array, " w"]) -> "KeptColumns":
         p, size = problem.X.shape[1], self.index.shape[0]
         width = chosen.shape[0]
-        rows = problem.X.all_columns() if width == p else problem.X.columns(chosen)
+        everything = width == p
+        rows = problem.X.all_columns()[chosen] if everything else problem.X.columns(chosen)
         rows = rows * jnp.sqrt(problem.loss.row_weights(problem.y))
         columns = jax.lax.dynamic_update_slice(self.columns, rows, (0, 0))
         index = jnp.pad(chosen, (0, size - width), constant_values=p)

@@ -15,6 +15,7 @@ from ..losses._profiled import Profiled
 from ..penalties import AbstractNewtonPenalty, RowL2
 from ._base import AbstractSolver, check_certifiable, check_convex
 from ._fista import FISTA
+from ._gram_coordinate_descent import GramCoordinateDescent
 from ._gram_fista import GramFISTA
 from ._working_set import WorkingSet
 
@@ -151,8 +152,11 @@ def quadratic_solver(problem: Problem) -> AbstractSolver:
     penalty, tasks = problem.penalty, problem.loss.outputs(problem.y)
     if isinstance(penalty, AbstractNewtonPenalty) and not tasks:
         return _WORKING_SET
-    # Of several targets, whole rows must come and go.
-    return WorkingSet(GramFISTA()) if isinstance(penalty, RowL2) else FISTA()
+    if not isinstance(penalty, RowL2):  # of several targets, whole rows must come and go
+        return FISTA()
+    # One row after the other takes fewer products, but an accelerator only likes large ones.
+    on_cpu = jax.default_backend() == "cpu"
+    return WorkingSet(GramCoordinateDescent() if on_cpu else GramFISTA())
 
 
 def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Problem:

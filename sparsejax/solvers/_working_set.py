@@ -44,7 +44,7 @@ class WorkingSet(AbstractSolver):
     ----------
     inner
         Solves the restricted problem: ``SemismoothNewton()``, ``VarPro()`` or, for several
-        targets, ``GramFISTA()``.
+        targets, ``GramCoordinateDescent()`` or ``GramFISTA()``.
     """
 
     inner: AbstractGramSolver = SemismoothNewton()
@@ -169,10 +169,11 @@ def _phases(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
 def _by_columns(problem: Problem, widths: tuple[int, ...]) -> bool:
     """Whether supports may be so much larger than the samples that no Gram matrix is worth it.
 
-    Supports of single features never are.
+    Supports of single coefficients never are.
     """
-    grouped = problem.penalty.groups_of_coordinates is not None
-    return grouped and widths[-1] > 2 * problem.X.shape[0]
+    penalty = problem.penalty
+    blocks = penalty.groups_of_coordinates is not None or isinstance(penalty, RowL2)
+    return blocks and widths[-1] > 2 * problem.X.shape[0]
 
 
 def _memory(problem: Problem, widths: tuple[int, ...]) -> AbstractKept:
@@ -232,7 +233,9 @@ def _gather(
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
 
     def gather(width: int) -> AbstractKept:
-        chosen = jnp.arange(p) if width == p else _highest(problem.penalty, score, width)
+        # The Gram matrix of all features is formed once, in their own order.
+        unsorted = width == p and isinstance(kept, KeptGram)
+        chosen = jnp.arange(p) if unsorted else _highest(problem.penalty, score, width)
         return kept.update(problem, chosen.astype(jnp.int32))
 
     return switch_width(choice, widths, gather)
