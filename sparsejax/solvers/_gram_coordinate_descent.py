@@ -37,8 +37,9 @@ class GramCoordinateDescent(AbstractGramSolver):
     Rows are visited in blocks. Their pull comes from one product with the block's rows of G (or,
     where G = C·Cᵀ, of C), the block's own Gram matrix keeps it up to date within, and what has
     changed goes back in one more product. No step size is needed, whatever the scales of the
-    columns. Every ``memory`` sweeps the last iterates are extrapolated, and the result kept if it
-    lowers the objective; blocks in which nothing moves or has to are left out until then.
+    columns. Up to 32 rows without a penalty are solved for at once, after every sweep. Every
+    ``memory`` sweeps the last iterates are extrapolated, and the result kept if it lowers the
+    objective; blocks in which nothing moves or has to are left out until then.
 
     Parameters
     ----------
