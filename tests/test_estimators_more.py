@@ -97,8 +97,7 @@ def weights():
         GroupLasso(),
         SparseLogisticRegression(fit_intercept=False),
         MultiTaskLasso(),
-        PoissonLasso(),
-        pytest.param(MCPRegression(0.1), marks=pytest.mark.slow),
+        *(pytest.param(m, marks=pytest.mark.slow) for m in (PoissonLasso(), MCPRegression(0.1))),
     ],
     ids=lambda model: type(model).__name__,
 )
@@ -412,6 +411,7 @@ def test_margins_have_no_probabilities():
         GeneralizedLinearEstimator(penalty=0.1).fit(X, y)
 
 
+@pytest.mark.slow
 def test_general_cross_validation_is_that_of_the_others():
     X, labels = classes(2)
     with jax.enable_x64(True):
