@@ -18,7 +18,12 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 N, P = 20, 40  # few shapes, so that compilations are shared
 TOL = 1e-10
-every_solver = pytest.mark.parametrize("solver", [s() for s in SOLVERS.values()], ids=SOLVERS)
+# VarPro compiles for long; its rows have tests of their own.
+every_solver = pytest.mark.parametrize(
+    "solver",
+    [pytest.param(s(), marks=[pytest.mark.slow] * ("varpro" in k)) for k, s in SOLVERS.items()],
+    ids=SOLVERS,
+)
 
 
 def _data(seed, n=N, p=P, correlation=0.0, noise=0.5):

@@ -141,6 +141,7 @@ def test_systems_of_the_size_of_the_samples(rng):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_supports_of_groups_larger_than_the_samples(rng):
     """Unequal and interleaved groups, one of them free, with an intercept and sample weights."""
     n, p = 60, 900
