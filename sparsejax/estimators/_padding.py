@@ -47,14 +47,14 @@ def pad_penalty(penalty: AbstractPenalty, num_features: int, padded: int) -> Abs
 def _pad_groups(penalty: GroupL2 | SparseGroup, extra: int, padded: int) -> AbstractPenalty:
     """Every new feature a group of its own; shapes depend on the number of features alone."""
     new = np.arange(penalty.num_groups, penalty.num_groups + extra, dtype=np.int32)
-    weights, missing = penalty.weights, padded - penalty.num_groups
+    weights = penalty.weights
     if weights is not None:
+        missing = padded - penalty.num_groups
         weights = jnp.pad(weights, (0, missing), constant_values=1.0)
     return replace(
         penalty,
         groups=jnp.append(penalty.groups, jnp.asarray(new)),
         weights=weights,
-        sizes=jnp.pad(penalty.sizes, (0, missing), constant_values=1),
         num_groups=padded,  # labels that nothing has cost nothing
         largest=padded if extra else penalty.largest,  # a bound will do
     )

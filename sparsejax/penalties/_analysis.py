@@ -72,7 +72,7 @@ class Analysis(AbstractStrengthPenalty):
         if groups is None:
             self.groups, self.num_groups, self.largest = None, rows, 1
             return
-        self.groups, _, _, self.num_groups, self.largest = known_groups(groups, None)
+        self.groups, _, self.num_groups, self.largest = known_groups(groups, None)
         if self.groups.shape != (rows,):
             raise ValueError(
                 f"`groups` must have a label for each of the {rows} rows of `operator`; "

@@ -45,15 +45,13 @@ class GroupL2(AbstractGroupNorm):
     strength: Float[Array, ""]
     groups: Int[Array, " p"]
     weights: Float[Array, " g"] | None
-    sizes: Int[Array, " g"]
     num_groups: int = eqx.field(static=True)
     largest: int = eqx.field(static=True)
 
     def __init__(self, strength: Any, groups: Any, weights: Any = None) -> None:
         self.strength = as_inexact(strength, "strength")
         check_nonnegative("strength", self.strength, ndim=0, finite=True)
-        known = known_groups(groups, weights)
-        self.groups, self.weights, self.sizes, self.num_groups, self.largest = known
+        self.groups, self.weights, self.num_groups, self.largest = known_groups(groups, weights)
 
     def inner_slope(self) -> Float[Array, ""]:
         return jnp.zeros_like(self.strength)

@@ -31,7 +31,6 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, Abstract
 
     groups: eqx.AbstractVar[Int[Array, " p"]]
     weights: eqx.AbstractVar[Float[Array, " g"] | None]
-    sizes: eqx.AbstractVar[Int[Array, " g"]]
     num_groups: eqx.AbstractVar[int]
     largest: eqx.AbstractVar[int]
 
@@ -53,7 +52,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, Abstract
     def scaled_weights(self, factor: Float[Array, ""]) -> Float[Array, " g"]:
         """factor · weights, √|g| by default; an infinite weight stays infinite at zero."""
         if self.weights is None:
-            return factor * jnp.sqrt(self.sizes.astype(factor.dtype))
+            return factor * jnp.sqrt(self._sums(jnp.ones(self.groups.shape, factor.dtype)))
         return scaled(self.weights, factor)
 
     @property
@@ -190,15 +189,15 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, Abstract
         return segment_sums(x, self.groups, self.num_groups)
 
 
-def known_groups(groups: Any, weights: Any) -> tuple[Array, Array | None, Array, int, int]:
-    """Checked labels and weights, the sizes of the groups, their number and the largest size."""
+def known_groups(groups: Any, weights: Any) -> tuple[Array, Array | None, int, int]:
+    """Checked labels and weights, the number of groups and the size of the largest."""
     labels, num_groups = as_groups(groups)
-    sizes = np.bincount(np.asarray(groups))
+    largest = int(np.bincount(np.asarray(groups)).max())
     if weights is not None:
         weights = as_inexact(weights, "weights")
         check_nonnegative("weights", weights, ndim=1, finite=False)
         check_length("weights", weights, num_groups)
-    return labels, weights, jnp.asarray(sizes, jnp.int32), num_groups, int(sizes.max())
+    return labels, weights, num_groups, largest
 
 
 @jax.jit

@@ -49,7 +49,6 @@ class SparseGroup(AbstractGroupNorm):
     groups: Int[Array, " p"]
     l1_ratio: Float[Array, ""]
     weights: Float[Array, " g"] | None
-    sizes: Int[Array, " g"]
     num_groups: int = eqx.field(static=True)
     largest: int = eqx.field(static=True)
 
@@ -58,8 +57,7 @@ class SparseGroup(AbstractGroupNorm):
         check_nonnegative("strength", self.strength, ndim=0, finite=True)
         self.l1_ratio = as_inexact(l1_ratio, "l1_ratio")
         check_interval("l1_ratio", self.l1_ratio, 0.0, 1.0)
-        known = known_groups(groups, weights)
-        self.groups, self.weights, self.sizes, self.num_groups, self.largest = known
+        self.groups, self.weights, self.num_groups, self.largest = known_groups(groups, weights)
 
     def is_valid(self) -> Bool[Array, ""]:
         return super().is_valid() & (self.l1_ratio >= 0) & (self.l1_ratio <= 1)
