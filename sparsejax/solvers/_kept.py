@@ -52,9 +52,7 @@ class KeptColumns(AbstractKept):
     def update(self, problem: Problem, chosen: Int[Array, " w"]) -> "KeptColumns":
         p, size = problem.X.shape[1], self.index.shape[0]
         width = chosen.shape[0]
-        everything = width == p
-        rows = problem.X.all_columns()[chosen] if everything else problem.X.columns(chosen)
-        rows = rows * jnp.sqrt(problem.loss.row_weights(problem.y))
+        rows = problem.X.columns(chosen) * jnp.sqrt(problem.loss.row_weights(problem.y))
         columns = jax.lax.dynamic_update_slice(self.columns, rows, (0, 0))
         index = jnp.pad(chosen, (0, size - width), constant_values=p)
         return KeptColumns(index, jnp.array(width), columns)
@@ -93,7 +91,7 @@ class KeptGram(AbstractKept):
 
 
 def _form(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGram:
-    """The Gram matrix of the chosen features from scratch."""
+    """The Gram matrix of the chosen features from scratch; of all, in their own order."""
     p = problem.X.shape[1]
     everything = chosen.shape[0] == p
 
@@ -106,7 +104,7 @@ def _form(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGra
         return kept.holding(chosen, form(kept.gram), p)
     # What the step before has formed still holds.
     gram = jax.lax.cond(kept.width == p, lambda gram: gram, form, kept.gram)
-    return kept.holding(chosen, gram, p)
+    return kept.holding(jnp.arange(p, dtype=chosen.dtype), gram, p)
 
 
 def _exchange(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGram:

@@ -226,17 +226,13 @@ def _gather(
     widths: tuple[int, ...],
 ) -> AbstractKept:
     """The next working set and its matrix."""
-    _, p = problem.X.shape
     moving = _rows(problem.penalty.support(iterate.coef))
     saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
     # Ranking needs no more than float32, for which there is a fast top_k on CPU.
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
 
     def gather(width: int) -> AbstractKept:
-        # The Gram matrix of all features is formed once, in their own order.
-        unsorted = width == p and isinstance(kept, KeptGram)
-        chosen = jnp.arange(p) if unsorted else _highest(problem.penalty, score, width)
-        return kept.update(problem, chosen.astype(jnp.int32))
+        return kept.update(problem, _highest(problem.penalty, score, width).astype(jnp.int32))
 
     return switch_width(choice, widths, gather)
 
