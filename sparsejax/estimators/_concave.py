@@ -17,6 +17,13 @@ class AbstractConcaveRegression(RegressorMixin, FixedStrengthModel):
     """A linear model that ends at a stationary point, since no gap is known."""
 
     gamma: float
+    _family: ClassVar[type[MCP | SCAD]]
+
+    def _penalty(
+        self, alpha: Any, l1_ratio: None, num_features: int, dtype: Any
+    ) -> AbstractConcavePenalty:
+        del l1_ratio, num_features
+        return self._family(np.asarray(alpha, dtype), np.asarray(self.gamma, dtype))
 
     def _tol_unit(self) -> float:
         return 1.0  # a violation is relative to the strength already
@@ -68,6 +75,7 @@ class MCPRegression(AbstractConcaveRegression):
     [4.0, 0.6, 0.0]
     """
 
+    _family = MCP
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **FixedStrengthModel._parameter_constraints,
         "gamma": [Interval(Real, 0, None, closed="neither")],
@@ -89,12 +97,6 @@ class MCPRegression(AbstractConcaveRegression):
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
-
-    def _penalty(
-        self, alpha: Any, l1_ratio: None, num_features: int, dtype: Any
-    ) -> AbstractConcavePenalty:
-        del l1_ratio, num_features
-        return MCP(np.asarray(alpha, dtype), np.asarray(self.gamma, dtype))
 
 
 class SCADRegression(AbstractConcaveRegression):
@@ -126,6 +128,7 @@ class SCADRegression(AbstractConcaveRegression):
     [4.0, 0.1, 0.0]
     """
 
+    _family = SCAD
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **FixedStrengthModel._parameter_constraints,
         "gamma": [Interval(Real, 1, None, closed="neither")],
@@ -147,9 +150,3 @@ class SCADRegression(AbstractConcaveRegression):
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
-
-    def _penalty(
-        self, alpha: Any, l1_ratio: None, num_features: int, dtype: Any
-    ) -> AbstractConcavePenalty:
-        del l1_ratio, num_features
-        return SCAD(np.asarray(alpha, dtype), np.asarray(self.gamma, dtype))

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._groups import root, segment_maxima, segment_norms
+from ._groups import row_norms, segment_maxima, segment_norms
 from ._variational import AbstractVariationalForm
 
 _UNPENALISED = 1e4  # root of a weight so large that its ridge is negligible
@@ -28,8 +28,7 @@ class SlopeForm(AbstractVariationalForm):
         return jnp.where(penalised, v / jnp.sqrt(squared), bare)
 
     def best(self, w: Float[Array, "p ..."]) -> Float[Array, " p"]:
-        sizes = jnp.abs(w) if w.ndim == 1 else root(jnp.sum(w**2, axis=1))
-        return jnp.sqrt(jnp.where(jnp.isinf(self.slopes), 0.0, self.slopes) * sizes)
+        return jnp.sqrt(jnp.where(jnp.isinf(self.slopes), 0.0, self.slopes) * row_norms(w))
 
     def rescaled(self, scale: Float[Array, " p"]) -> "SlopeForm":
         return SlopeForm(self.slopes / scale, self.ridge / scale**2)

@@ -70,6 +70,11 @@ def root(squares: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
 
 
+def row_norms(w: Float[Array, "p *tasks"]) -> Float[Array, " p"]:
+    """‖w_j‖ for every row, |w_j| where it is one number; with derivative zero where it is zero."""
+    return jnp.abs(w) if w.ndim == 1 else root(jnp.sum(w**2, axis=1))
+
+
 def soft_threshold(v: Float[Array, "..."], threshold: Any) -> Float[Array, "..."]:
     """v, nearer to zero by the threshold."""
     return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)

@@ -10,7 +10,7 @@ from .._arrays import inexact, optional_inexact
 from .._checks import check_length, check_nonnegative
 from ._base import AbstractVariationalPenalty
 from ._forms import SlopeForm
-from ._groups import AbstractBlockPenalty, ratio, root
+from ._groups import AbstractBlockPenalty, ratio, row_norms
 
 
 class RowL2(AbstractBlockPenalty, AbstractVariationalPenalty):
@@ -58,9 +58,7 @@ class RowL2(AbstractBlockPenalty, AbstractVariationalPenalty):
             check_length("weights", self.weights, num_features)
 
     def norms(self, w: Float[Array, "p *tasks"]) -> Float[Array, " p"]:
-        if w.ndim == 1:
-            return jnp.abs(w)
-        return root(jnp.sum(w**2, axis=1))
+        return row_norms(w)
 
     def dual_norms(self, c: Float[Array, "p *tasks"]) -> Float[Array, " p"]:
         return self.norms(c)

@@ -10,7 +10,7 @@ from .._checks import check_interval
 from .._roots import newton_from_right, refined_root
 from ._groups import ratio
 from ._nuclear import Nuclear
-from ._spectral import AbstractSpectral, singular_values
+from ._spectral import AbstractSpectral
 
 
 class Schatten(AbstractSpectral):
@@ -111,7 +111,7 @@ class Schatten(AbstractSpectral):
         return jnp.where(is_finite_everywhere, 1.0, self._nuclear.dual_scale(c))
 
     def strength_max(self, c: Float[Array, "p *tasks"]) -> Float[Array, ""]:
-        largest = singular_values(c)[0]
+        largest = self._nuclear.strength_max(c)
         return jnp.where(self._curved & (largest > 0), jnp.inf, largest)
 
 

@@ -8,6 +8,7 @@ from ..._certificate import Iterate, iterate_at
 from ...losses import Equality
 from ...penalties import AbstractVariationalPenalty
 from ...penalties._base import per_row
+from ...penalties._groups import row_norms
 from ._ridge import WeightedRidge
 
 _RESTING = 0.99  # of the force that moves a coefficient: below it, the coefficient is zero
@@ -27,8 +28,7 @@ def sparsified(outer: WeightedRidge, iterate: Iterate, tol: Float[Array, ""]) ->
     coef = without_resting(problem.penalty, iterate.coef, iterate.pull)
     if isinstance(problem.loss, Equality):
         # On a support of independent columns there is one solution, whatever the weights.
-        sizes = jnp.abs(coef) if coef.ndim == 1 else jnp.linalg.norm(coef, axis=1)
-        coef = outer.system.solve(jnp.sqrt(sizes), 0.0).coef
+        coef = outer.system.solve(jnp.sqrt(row_norms(coef)), 0.0).coef
     sparse = iterate_at(problem, coef, dual=iterate.dual)
     kept = sparse.gap <= jnp.maximum(iterate.gap, tol)
     return jax.tree.map(lambda new, old: jnp.where(kept, new, old), sparse, iterate)
