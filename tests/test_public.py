@@ -20,7 +20,7 @@ PROMISED = {
     "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage",
-    "bilevel": "tune Holdout KFold",
+    "bilevel": "tune trust_steps Holdout KFold Folds SURE",
 }
 
 
