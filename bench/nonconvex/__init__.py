@@ -1,0 +1,1 @@
+"""Concave penalties: what they recover that the Lasso does not, and how fast."""
