@@ -11,6 +11,7 @@ from ._base import AbstractSolver, is_concave
 from ._convex import convex_solver
 from ._coordinate_descent import CoordinateDescent
 from ._fista import FISTA
+from ._gram_coordinate_descent import GramCoordinateDescent
 from ._irls import IRLS
 from ._multi_stage import MultiStage
 from ._working_set import WorkingSet
@@ -33,7 +34,8 @@ class Auto(AbstractSolver):
         if not is_concave(problem):
             return convex_solver(problem)
         if isinstance(problem.loss, AbstractQuadraticLoss):
-            return CoordinateDescent()
+            steep = problem.penalty.steep
+            return CoordinateDescent() if steep else WorkingSet(GramCoordinateDescent())
         if isinstance(problem.loss, Equality):
             return IRLS()
         loss = problem.loss
