@@ -22,7 +22,7 @@ PROMISED = {
     "designs": "standardise as_design AbstractDesign",
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
     "IRLS LocalSearch HardThresholdingPursuit",
-    "bilevel": "tune Holdout KFold",
+    "bilevel": "tune trust_steps Holdout KFold Folds SURE",
 }
 
 
