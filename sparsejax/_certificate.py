@@ -69,7 +69,7 @@ def judged(
     dual: Dual | None = None,
 ) -> Iterate:
     """The iterate whose predictions, pull and feasible dual are known already."""
-    if isinstance(problem.penalty, AbstractConcavePenalty):
+    if not problem.penalty.is_convex:
         iterate = Iterate(coef, predictions, pull, jnp.full((), jnp.nan, coef.dtype), dual)
         return replace(
             iterate, kkt=jnp.maximum(kkt_of(problem, iterate), _mismatch(problem, iterate))

@@ -122,11 +122,11 @@ def test_solutions_are_stationary(name, solver):
 def test_kkt_decides_and_there_is_no_gap():
     X, y, largest = _data()
     problem = sj.Problem(X, y, penalty=penalties.MCP(0.1 * largest))
-    early = sj.solve(problem, max_steps=5, tol=1e-12, throw=False)
+    early = sj.solve(problem, max_steps=1, tol=1e-12, throw=False)
     assert early.result == sj.RESULTS.max_steps_reached
     np.testing.assert_allclose(sj.kkt_violation(problem, early.coef), early.kkt, rtol=1e-6)
     with pytest.raises(RuntimeError, match="KKT violation"):
-        sj.solve(problem, max_steps=5, tol=1e-12)
+        sj.solve(problem, max_steps=1, tol=1e-12)
     with pytest.raises(TypeError, match=r"MCP is not convex.*kkt_violation"):
         sj.duality_gap(problem, early.coef)
 
@@ -256,3 +256,32 @@ def test_solvers_for_convex_problems_refuse(solver):
     problem = sj.Problem(np.eye(3), np.ones(3), penalty=penalties.MCP(0.1))
     with pytest.raises(TypeError, match=r"MCP.*not convex: use FISTA\(\)"):
         sj.solve(problem, solver)
+
+
+@pytest.mark.parametrize("make", [penalties.MCP, penalties.SCAD], ids=["mcp", "scad"])
+def test_working_sets_grow_to_a_stationary_point(make):
+    """Of all features, though no working set holds more than a few, and below the Lasso's point."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 400))
+    y = X[:, :5] @ np.array([3.0, -2.0, 2.0, 1.5, -1.0]) + 0.3 * rng.normal(size=60)
+    penalty = make(0.05 * np.abs(X.T @ y).max() / 60)
+    problem = sj.Problem(X, y, penalty=penalty)
+    solution = sj.solve(problem, tol=1e-10)
+    assert solution.stats["solver"] == "WorkingSet"
+    assert solution.stats["width"] < 400
+    coef = np.asarray(solution.coef)
+    assert _violation(X, y, penalty, coef) < 1e-7
+    lasso = sj.solve(sj.Problem(X, y, penalty=penalties.L1(penalty.strength)))
+    assert solution.objective < sj.objective(problem, lasso.coef)
+    # Every solver that moves one coefficient at a time agrees that nothing is left to gain.
+    again = sj.solve(problem, solvers.CoordinateDescent(), tol=1e-9, init=coef)
+    assert again.stats["num_steps"] == 0
+
+
+def test_working_sets_of_steep_penalties_are_refused():
+    X, y, largest = _data()
+    inner = solvers.WorkingSet(solvers.GramCoordinateDescent())
+    with pytest.raises(TypeError, match="not support Lq, which is not convex"):
+        sj.solve(sj.Problem(X, y, penalty=penalties.Lq(0.1 * largest, 0.5)), inner)
+    with pytest.raises(TypeError, match="not support MCP, which is not convex"):
+        sj.solve(sj.Problem(X, y, penalty=penalties.MCP(largest)), solvers.WorkingSet())

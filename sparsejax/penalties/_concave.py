@@ -20,6 +20,7 @@ class AbstractConcavePenalty(AbstractStrengthPenalty, AbstractSeparablePenalty):
 
     # Whether h′(0) is infinite: then zero is stationary at any strength.
     steep: ClassVar[bool] = False
+    is_convex: ClassVar[bool] = False
 
     @abc.abstractmethod
     def profile(self, size: Float[Array, "..."]) -> Float[Array, "..."]:
