@@ -22,6 +22,8 @@ SOLVERS = (
     "FISTA",
     "MultiStage",
     "IRLS",
+    "LocalSearch",
+    "HardThresholdingPursuit",
     "PrimalDual",
 )
 
@@ -65,6 +67,7 @@ PENALTIES: dict[str, Callable[[], Any]] = {
     "LogSum": lambda: sj.penalties.LogSum(0.1, 0.2),
     "Lq": lambda: sj.penalties.Lq(0.1, 0.5),
     "L0": lambda: sj.penalties.L0(0.1),
+    "Cardinality": lambda: sj.penalties.Cardinality(2),
 }
 FOR_TASKS = ("L1", "RowL2", "Nuclear", "Schatten")  # penalties of matrices
 

@@ -1,5 +1,7 @@
 """Certificates: what is known about a point without trusting the solver that made it."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -67,7 +69,7 @@ def judged(
     dual: Dual | None = None,
 ) -> Iterate:
     """The iterate whose predictions, pull and feasible dual are known already."""
-    if isinstance(problem.penalty, AbstractConcavePenalty):
+    if not problem.penalty.is_convex:
         iterate = Iterate(coef, predictions, pull, jnp.full((), jnp.nan, coef.dtype), dual)
         return replace(
             iterate, kkt=jnp.maximum(kkt_of(problem, iterate), _mismatch(problem, iterate))
@@ -273,9 +275,22 @@ def kkt_of(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
             return jnp.max(jnp.abs(iterate.pull))
         return _largest_pull_at_zero(problem)
 
+    return distance / _unit_of_violations(problem, pull_at_zero)
+
+
+def _unit_of_violations(
+    problem: Problem, pull_at_zero: Callable[[], Float[Array, ""]]
+) -> Float[Array, ""]:
     if isinstance(problem.penalty, AbstractStrengthPenalty):
         strength = problem.penalty.strength
         unit = jax.lax.cond(strength > 0, lambda: strength, pull_at_zero)
     else:
         unit = pull_at_zero()
-    return distance / jnp.where(unit > 0, unit, 1.0)
+    return jnp.where(unit > 0, unit, 1.0)
+
+
+def unit_of_error(problem: Problem) -> Float[Array, ""]:
+    """What the error of an iterate is relative to, where the loss has a gradient."""
+    if not isinstance(problem.penalty, AbstractConcavePenalty):
+        return objective_at_zero(problem)
+    return _unit_of_violations(problem, lambda: _largest_pull_at_zero(problem))

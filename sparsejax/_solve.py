@@ -21,7 +21,7 @@ from ._modules import replace
 from ._problem import Problem, matvec, project_intercept, rmatvec
 from ._solution import RESULTS, Solution, Stats, require_success
 from .designs import Dense
-from .penalties import L1, AbstractConcavePenalty, AbstractStrengthPenalty
+from .penalties import L1, AbstractStrengthPenalty
 from .solvers import AbstractSolver, Auto
 
 
@@ -126,7 +126,7 @@ def duality_gap(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "
     0.0
     """
     problem = checked_problem(problem)
-    if isinstance(problem.penalty, AbstractConcavePenalty):
+    if not problem.penalty.is_convex:
         name = type(problem.penalty).__name__
         raise TypeError(f"{name} is not convex, so there is no duality gap: use kkt_violation().")
     return _evaluate(problem, checked_init(coef, problem, name="coef"))[0]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from ._modules import replace
 from ._problem import Problem
-from .losses import AbstractQuadraticLoss, Squared
+from .losses import AbstractQuadraticLoss, Equality, Squared
 from .penalties import L1
 from .solvers._gram import switch_width
 
@@ -41,22 +41,20 @@ def support_tangent(
     return jnp.where(count > bound, jnp.nan, tangent)
 
 
-def interpolation_tangent(
-    problem: Problem, coef: Float[Array, " p"], problem_dot: Any
-) -> Float[Array, " p"]:
-    """The tangent where Xw = y alone determines the coefficients on the support.
+def fit_tangent(problem: Problem, coef: Float[Array, " p"], problem_dot: Any) -> Float[Array, " p"]:
+    """The tangent where the penalty does no more than to choose the support.
 
-    So it is at the local minima of concave penalties: the columns of the support are independent,
-    and neither strength nor shape of the penalty matters. It is the tangent of least squares.
+    A bound on the number of coefficients is like that. So is any concave penalty where Xw = y: the
+    columns of the support are independent at its local minima, and y alone determines the rest,
+    as least squares would.
     """
     off = jnp.where(coef != 0, 0.0, jnp.inf)
-    fitted = replace(
-        problem,
-        loss=Squared(problem.loss.sample_weight),
-        penalty=L1(jnp.zeros((), coef.dtype), off),
-    )
-    constant = replace(problem_dot, loss=_constant(fitted.loss), penalty=_constant(fitted.penalty))
-    return support_tangent(fitted, coef, constant)
+    fitted = replace(problem, penalty=L1(jnp.zeros((), coef.dtype), off))
+    problem_dot = replace(problem_dot, penalty=_constant(fitted.penalty))
+    if isinstance(problem.loss, Equality):
+        fitted = replace(fitted, loss=Squared(problem.loss.sample_weight))
+        problem_dot = replace(problem_dot, loss=_constant(fitted.loss))
+    return support_tangent(fitted, coef, problem_dot)
 
 
 def _constant(module: eqx.Module) -> Any:

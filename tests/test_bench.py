@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import scipy.sparse
+import scipy.stats
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # bench is a folder of the repository, not an installed package
@@ -170,3 +172,62 @@ def test_structures_agree_on_transport():
     for name in ("HiGHS", "Clarabel"):
         assert case.error(case.solvers[name](1.0, 1e-10), 1.0) <= 1
     assert case.error(np.zeros(len(case.solvers["HiGHS"](1.0, 1e-8))), 1.0) > 1
+
+
+def test_intervals_hold_what_they_should():
+    """Wilson's against SciPy's; a bootstrap of a mean against the normal one."""
+    from bench.nonconvex import intervals
+
+    for successes in (0, 37, 100):
+        interval = scipy.stats.binomtest(successes, 100).proportion_ci(method="wilson")
+        found = intervals.proportion(successes, 100)
+        np.testing.assert_allclose(found, (successes / 100, *interval), atol=1e-4)
+    sample = np.random.default_rng(0).normal(size=400)
+    value, low, high = intervals.bootstrap(intervals.mean, sample)
+    assert value == sample.mean()
+    np.testing.assert_allclose((low, high), value + 1.96 * np.array([-1, 1]) / 20, atol=0.02)
+    cut = intervals.bootstrap(intervals.reduction, 2 + sample, 1 + sample / 2)
+    np.testing.assert_allclose(cut, 0.5)
+
+
+def test_penalties_of_gene_expression_are_judged_as_written():
+    from bench.nonconvex import expression
+    from sparsejax import penalties
+
+    size = np.linspace(0, 3, 31)
+    for name, gamma in expression.SHAPES.items():
+        penalty = getattr(penalties, name)(0.5, gamma)
+        ours = [float(penalty.value(np.float32([s]))) for s in size]
+        np.testing.assert_allclose(expression.value(name, size, 0.5), ours, atol=1e-6)
+        np.testing.assert_allclose(
+            expression.slope(name, size[1:], 0.5), penalty.slope(np.float32(size[1:])), atol=1e-6
+        )
+
+
+def test_stages_on_little_data(tmp_path):
+    """Zhang's first setting with three trials, and the verdicts that the command prints."""
+    command = [sys.executable, "-m", "bench.nonconvex", "--fast", "--only", "stages"]
+    command += ["--trials", "3", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("nothing after stage 4") == 3 * 2
+    with open(tmp_path / "stages.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    oracle = rows.pop()
+    assert len(rows) == 3 * 2 * 8  # relaxations, choices of the strength, stages
+    first = [row for row in rows if row["stage"] == "1" and row["choice"] == "grid"]
+    assert len({round(float(row["error"]), 4) for row in first}) == 1  # all begin with the Lasso
+    assert float(first[0]["error"]) > float(oracle["error"])
+    assert (tmp_path / "stages.png").stat().st_size > 0
+
+
+def test_recovery_with_ample_measurements_and_with_few():
+    from bench.nonconvex import recovery
+
+    with jax.enable_x64(True):
+        every = recovery.methods(restarts=2)
+        assert "IRLS q=0.667, 2 restarts" in every
+        assert "VarPro q=1" in every  # and for other q where it takes them
+        method = every["IRLS q=0.667"]
+        assert recovery.recovered(method, *recovery.draw(140, 2)).tolist() == [True, True]
+        assert recovery.recovered(method, *recovery.draw(50, 2)).tolist() == [False, False]

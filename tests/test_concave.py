@@ -9,6 +9,7 @@ import scipy.optimize
 from hypothesis import example, given, strategies as st
 from registry import CONCAVE
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold
 
 import sparsejax as sj
 from sparsejax import estimators, penalties, solvers
@@ -87,7 +88,7 @@ def _data(seed=0):
 
 def _violation(X, y, penalty, w):
     """From the definition: slopes of the value by differences, h′(0) from the right."""
-    pull, size, h = X.T @ (y - X @ w) / N, np.abs(w), 1e-7
+    pull, size, h = X.T @ (y - X @ w) / len(y), np.abs(w), 1e-7
     profile = reference.concave_profile
     ahead = (profile(penalty, size + h) - profile(penalty, size)) / h
     resting = np.maximum(np.abs(pull) - ahead, 0)
@@ -122,11 +123,11 @@ def test_solutions_are_stationary(name, solver):
 def test_kkt_decides_and_there_is_no_gap():
     X, y, largest = _data()
     problem = sj.Problem(X, y, penalty=penalties.MCP(0.1 * largest))
-    early = sj.solve(problem, max_steps=5, tol=1e-12, throw=False)
+    early = sj.solve(problem, max_steps=1, tol=1e-12, throw=False)
     assert early.result == sj.RESULTS.max_steps_reached
     np.testing.assert_allclose(sj.kkt_violation(problem, early.coef), early.kkt, rtol=1e-6)
     with pytest.raises(RuntimeError, match="KKT violation"):
-        sj.solve(problem, max_steps=5, tol=1e-12)
+        sj.solve(problem, max_steps=1, tol=1e-12)
     with pytest.raises(TypeError, match=r"MCP is not convex.*kkt_violation"):
         sj.duality_gap(problem, early.coef)
 
@@ -175,6 +176,11 @@ def test_agrees_with_skglm(name):
         pytest.param(
             estimators.SCADRegression, lambda s: penalties.SCAD(s, 5.0), marks=pytest.mark.slow
         ),
+        pytest.param(
+            estimators.CappedL1Regression,
+            lambda s: penalties.CappedL1(s, 5.0),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_estimators(model, penalty):
@@ -189,8 +195,31 @@ def test_estimators(model, penalty):
     assert fitted.score(X, y) > 0.9
     with pytest.warns(ConvergenceWarning, match="times alpha"):
         model(strength, 5.0, max_iter=1, tol=1e-14).fit(X, y)
-    with pytest.raises(ValueError, match="'gamma'"):
-        model(strength, gamma=0.0).fit(X, y)
+    with pytest.raises(ValueError, match=r"'(gamma|threshold)'"):
+        model(strength, 0.0).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("model", "penalty"),
+    [
+        (estimators.MCPRegressionCV, penalties.MCP(1.0, 3.0)),
+        pytest.param(estimators.SCADRegressionCV, penalties.SCAD(1.0, 3.7), marks=pytest.mark.slow),
+    ],
+)
+def test_cross_validation(model, penalty):
+    """Held-out errors are those of paths on the other rows; the best strength fits all of them."""
+    X, y, _ = _data()
+    fitted = model(alphas=6, eps=0.05, cv=KFold(3), tol=1e-9).fit(X, y)
+    for fold, (train, test) in enumerate(KFold(3).split(X)):
+        problem = sj.Problem(X[train], y[train], penalty=penalty, fit_intercept=True)
+        path = sj.path(problem, strengths=fitted.alphas_, tol=1e-9)
+        predicted = X[test] @ np.asarray(path.coefs).T + np.asarray(path.intercepts)
+        errors = np.mean((y[test][:, None] - predicted) ** 2, axis=0)
+        np.testing.assert_allclose(fitted.mse_path_[:, fold], errors, rtol=1e-5)
+    best = fitted.alphas_[np.argmin(fitted.mse_path_.mean(axis=1))]
+    assert fitted.alpha_ == best
+    refit = sj.Problem(X, y, penalty=penalty.with_strength(best), fit_intercept=True)
+    np.testing.assert_allclose(fitted.coef_, sj.solve(refit, tol=1e-9).coef, atol=1e-6)
 
 
 def test_strength_max():
@@ -256,3 +285,36 @@ def test_solvers_for_convex_problems_refuse(solver):
     problem = sj.Problem(np.eye(3), np.ones(3), penalty=penalties.MCP(0.1))
     with pytest.raises(TypeError, match=r"MCP.*not convex: use FISTA\(\)"):
         sj.solve(problem, solver)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [penalties.MCP, pytest.param(penalties.SCAD, marks=pytest.mark.slow)],
+    ids=["mcp", "scad"],
+)
+def test_working_sets_grow_to_a_stationary_point(make):
+    """Of all features, though no working set holds more than a few, and below the Lasso's point."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 400))
+    y = X[:, :5] @ np.array([3.0, -2.0, 2.0, 1.5, -1.0]) + 0.3 * rng.normal(size=60)
+    penalty = make(0.05 * np.abs(X.T @ y).max() / 60)
+    problem = sj.Problem(X, y, penalty=penalty)
+    solution = sj.solve(problem, tol=1e-10)
+    assert solution.stats["solver"] == "WorkingSet"
+    assert solution.stats["width"] < 400
+    coef = np.asarray(solution.coef)
+    assert _violation(X, y, penalty, coef) < 1e-5
+    lasso = sj.solve(sj.Problem(X, y, penalty=penalties.L1(penalty.strength)))
+    assert solution.objective < sj.objective(problem, lasso.coef)
+    # Coordinate descent agrees that nothing is left to gain.
+    again = sj.solve(problem, solvers.CoordinateDescent(), tol=1e-9, init=coef)
+    assert again.stats["num_steps"] == 0
+
+
+def test_working_sets_of_steep_penalties_are_refused():
+    X, y, largest = _data()
+    inner = solvers.WorkingSet(solvers.GramCoordinateDescent())
+    with pytest.raises(TypeError, match="not support Lq, which is not convex"):
+        sj.solve(sj.Problem(X, y, penalty=penalties.Lq(0.1 * largest, 0.5)), inner)
+    with pytest.raises(TypeError, match="not support MCP, which is not convex"):
+        sj.solve(sj.Problem(X, y, penalty=penalties.MCP(largest)), solvers.WorkingSet())

@@ -19,6 +19,7 @@ import sparsejax as sj
 from sparsejax import estimators
 from sparsejax.estimators import (
     SLOPE,
+    CappedL1Regression,
     CoxLasso,
     GammaLasso,
     GeneralizedLinearEstimator,
@@ -26,9 +27,11 @@ from sparsejax.estimators import (
     GroupLasso,
     GroupLassoCV,
     MCPRegression,
+    MCPRegressionCV,
     MultiTaskLasso,
     MultiTaskLassoCV,
     PoissonLasso,
+    SCADRegressionCV,
     SparseGroupLasso,
     SparseLogisticRegression,
     SparseLogisticRegressionCV,
@@ -97,7 +100,16 @@ def weights():
         GroupLasso(),
         SparseLogisticRegression(fit_intercept=False),
         MultiTaskLasso(),
-        *(pytest.param(m, marks=pytest.mark.slow) for m in (PoissonLasso(), MCPRegression(0.1))),
+        *(
+            pytest.param(m, marks=pytest.mark.slow)
+            for m in (
+                PoissonLasso(),
+                MCPRegression(0.1),
+                CappedL1Regression(0.1),
+                MCPRegressionCV(alphas=5),
+                SCADRegressionCV(alphas=5),
+            )
+        ),
     ],
     ids=lambda model: type(model).__name__,
 )

@@ -33,6 +33,6 @@ def test_the_default_takes_every_pair(name):
         refused = penalty in ("Analysis", "OverlappingGroups") and not proximal
         refused |= (name, penalty) == ("Cox", "TotalVariation")
         unbounded = not getattr(loss_type(), "has_bounded_curvature", False)
-        refused |= penalty in ("Lq", "L0") and unbounded
+        refused |= penalty in ("Lq", "L0", "Cardinality") and unbounded
         refused &= (name, penalty) != ("Equality", "Lq")
         assert ("**" in support.cell(loss, y, make())) != refused, penalty

@@ -1,7 +1,12 @@
 """Estimators for scikit-learn: its interface and meanings, certified solutions."""
 
 from ._basis_pursuit import BasisPursuit as BasisPursuit
-from ._concave import MCPRegression as MCPRegression, SCADRegression as SCADRegression
+from ._concave import (
+    CappedL1Regression as CappedL1Regression,
+    MCPRegression as MCPRegression,
+    SCADRegression as SCADRegression,
+)
+from ._concave_cv import MCPRegressionCV as MCPRegressionCV, SCADRegressionCV as SCADRegressionCV
 from ._cox_lasso import CoxLasso as CoxLasso
 from ._elastic_net import ElasticNet as ElasticNet, ElasticNetCV as ElasticNetCV
 from ._generalized import GeneralizedLinearEstimator as GeneralizedLinearEstimator

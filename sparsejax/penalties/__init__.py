@@ -11,6 +11,7 @@ from ._base import (
 )
 from ._box import Box as Box
 from ._capped_l1 import CappedL1 as CappedL1
+from ._cardinality import Cardinality as Cardinality
 from ._concave import AbstractConcavePenalty as AbstractConcavePenalty
 from ._elastic_net import ElasticNet as ElasticNet
 from ._fused_lasso import FusedLasso as FusedLasso

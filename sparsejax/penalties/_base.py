@@ -21,6 +21,8 @@ class AbstractPenalty(eqx.Module):
 
     # Whether w may be a matrix (p, tasks).
     takes_tasks: ClassVar[bool] = False
+    # Else there is no duality gap, and points are judged by their distance to stationarity.
+    is_convex: ClassVar[bool] = True
 
     @abc.abstractmethod
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:

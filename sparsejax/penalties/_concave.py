@@ -20,6 +20,7 @@ class AbstractConcavePenalty(AbstractStrengthPenalty, AbstractSeparablePenalty):
 
     # Whether h′(0) is infinite: then zero is stationary at any strength.
     steep: ClassVar[bool] = False
+    is_convex: ClassVar[bool] = False
 
     @abc.abstractmethod
     def profile(self, size: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -62,6 +63,11 @@ class AbstractConcavePenalty(AbstractStrengthPenalty, AbstractSeparablePenalty):
 
     def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
         return jnp.where(jnp.any(c != 0), jnp.inf, self.value(w))
+
+    def max_support(self, num_samples: int, num_features: int) -> int:
+        # More features than samples can move together along a line on which the loss is constant
+        # and a concave function has no strict minimum.
+        return min(num_samples, num_features)
 
     def restrict(self, indices: Int[Array, " k"]) -> Self:
         del indices  # the same for every feature

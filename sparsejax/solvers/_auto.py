@@ -11,7 +11,9 @@ from ._base import AbstractSolver, is_concave
 from ._convex import convex_solver
 from ._coordinate_descent import CoordinateDescent
 from ._fista import FISTA
+from ._gram_coordinate_descent import GramCoordinateDescent
 from ._irls import IRLS
+from ._local_search import LocalSearch
 from ._multi_stage import MultiStage
 from ._working_set import WorkingSet
 
@@ -23,22 +25,26 @@ class Auto(AbstractSolver):
     coefficients of dense designs whose smaller side can be diagonalised; for other smooth losses
     that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
     PrimalDual for losses without a gradient and for ``Analysis`` penalties. For concave penalties,
-    coordinate descent where the loss is quadratic, IRLS for hard constraints, FISTA where the
-    curvature of the loss is bounded, else MultiStage.
+    working sets where the loss is quadratic (coordinate descent where the slope at zero is
+    infinite), IRLS for hard constraints, FISTA where the curvature of the loss is bounded, else
+    MultiStage. For ``Cardinality``, local search where the loss is quadratic, else FISTA.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
 
     def choose(self, problem: Problem) -> AbstractSolver:
-        if not is_concave(problem):
+        if problem.penalty.is_convex:
             return convex_solver(problem)
         if isinstance(problem.loss, AbstractQuadraticLoss):
-            return CoordinateDescent()
+            if not is_concave(problem):
+                return LocalSearch()
+            steep = problem.penalty.steep
+            return CoordinateDescent() if steep else WorkingSet(GramCoordinateDescent())
         if isinstance(problem.loss, Equality):
             return IRLS()
         loss = problem.loss
         bounded = isinstance(loss, AbstractSmoothLoss) and loss.has_bounded_curvature
-        return FISTA() if bounded else MultiStage()
+        return FISTA() if bounded or not is_concave(problem) else MultiStage()
 
     def check(self, problem: Problem) -> None:
         self.choose(problem).check(problem)

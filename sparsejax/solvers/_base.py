@@ -52,15 +52,16 @@ def check_one_target(solver: AbstractSolver, problem: Problem) -> None:
 
 
 def is_concave(problem: Problem) -> bool:
-    """Whether the penalty is one that is not convex."""
+    """Whether the penalty is a sum of concave functions of sizes."""
     return isinstance(problem.penalty, AbstractConcavePenalty)
 
 
 def check_convex(solver: AbstractSolver, problem: Problem) -> None:
-    """``TypeError`` for concave penalties."""
-    if is_concave(problem):
+    """``TypeError`` for penalties that are not convex."""
+    if not problem.penalty.is_convex:
         name, penalty = type(solver).__name__, type(problem.penalty).__name__
-        raise TypeError(f"{name} does not support {penalty}, which is not convex: {_TAKE_CONCAVE}.")
+        others = _TAKE_CONCAVE if is_concave(problem) else "use Auto()"
+        raise TypeError(f"{name} does not support {penalty}, which is not convex: {others}.")
 
 
 def unfinished_at(

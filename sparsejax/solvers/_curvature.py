@@ -126,12 +126,16 @@ class Columns(AbstractCurvature):
 def _solve(
     matrix: Float[Array, "w w"], shift: Float[Array, ""], rhs: Float[Array, " w"]
 ) -> Float[Array, " w"]:
-    """(matrix + shift·I)⁻¹ rhs.
+    """(matrix + shift·I)⁻¹ rhs."""
+    return positive_solve(matrix + shift * jnp.eye(rhs.shape[0], dtype=rhs.dtype), rhs)
+
+
+def positive_solve(matrix: Float[Array, "w w"], rhs: Float[Array, " w"]) -> Float[Array, " w"]:
+    """matrix⁻¹ rhs for a positive definite matrix, NaN for others.
 
     Straight to LAPACK, because lineax would double the compile time of this, the innermost
     operation of every solve.
     """
-    matrix = matrix + shift * jnp.eye(rhs.shape[0], dtype=rhs.dtype)
     lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
     half = _triangular_solve(lower, rhs[:, None], transpose=False)
     return _triangular_solve(lower, half, transpose=True)[:, 0]

@@ -93,7 +93,7 @@ def _accelerated_step(problem: Problem, state: _State, step: Float[Array, ""]) -
     coef = problem.penalty.prox(state.lookahead - step * gradient, step)
     predictions = problem.predict(coef)
     uphill = jnp.vdot(state.lookahead - coef, coef - previous.coef) > 0
-    if is_concave(problem):  # momentum may lead anywhere; a step without it never rises
+    if not problem.penalty.is_convex:  # momentum may lead anywhere; a step without it never rises
         risen = _rises(problem, previous, coef, predictions)
         coef = jnp.where(risen, previous.coef, coef)
         predictions = jnp.where(risen, previous.predictions, predictions)

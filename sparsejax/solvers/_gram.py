@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._problem import Problem
+from ..penalties import AbstractConcavePenalty
 from ..penalties._base import per_row
 from ..penalties._block_matrix import BlockMatrix
-from ._curvature import AbstractCurvature
+from ._curvature import AbstractCurvature, positive_solve
 
 
 class GramProblem(eqx.Module):
@@ -100,6 +101,13 @@ class GramProblem(eqx.Module):
         gaps = gaps + (1 - factors) ** 2 * residual / 2
         return jnp.maximum(jnp.min(gaps), 0.0)
 
+    def error(self, coef: Float[Array, "k ..."], pull: Float[Array, "k ..."]) -> Float[Array, ""]:
+        """What solvers bring below a tolerance: the gap or, of concave penalties, the violation."""
+        if not isinstance(self.penalty, AbstractConcavePenalty):
+            return self.gap(coef, pull)
+        distance = self.penalty.subdiff_distance(coef, -pull * self.unit)
+        return jnp.max(jnp.where(self.inside, distance, 0.0))
+
     def matvec(self, x: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
         """G x."""
         scaled = x / self.unit
@@ -117,24 +125,47 @@ class GramProblem(eqx.Module):
         rhs: Float[Array, " k"],
         sizes: tuple[int, ...],
     ) -> Float[Array, " k"]:
-        """(root·G·root + shift·I)⁻¹ rhs on the support of ``root``, zero off it.
+        """(root·G·root + shift·I)⁻¹ rhs on the support of ``root``, zero off it."""
 
-        No larger than needed: the support is gathered into the smallest of ``sizes`` that holds it.
-        """
+        def solve(kept: Int[Array, " w"], used: Bool[Array, " w"], rhs: Array) -> Array:
+            return self.curvature.solve(
+                kept, root.take(kept, used).over(self.scale[kept]), shift, rhs
+            )
+
+        return self._gathered(root.diagonal != 0, rhs, sizes, solve)
+
+    def solve_local(self, coef: Float[Array, " k"], rhs: Float[Array, " k"]) -> Float[Array, " k"]:
+        """(G + ∇²g)⁻¹ rhs where coef is not zero, zero elsewhere; NaN if that is not convex."""
+        hessian = self.penalty.hessian(coef).diagonal / self.scale**2
+
+        def solve(kept: Int[Array, " w"], used: Bool[Array, " w"], rhs: Array) -> Array:
+            factor = jnp.where(used, 1 / self.scale[kept], 0.0)
+            block = self.curvature.block(lambda x: x[kept])
+            block = factor * block * factor[:, None]
+            local = jnp.diag(jnp.where(used, hessian[kept], 1.0))
+            return positive_solve(block + local, rhs)
+
+        return self._gathered((coef != 0) & self.inside, rhs, self.widths, solve)
+
+    def _gathered(
+        self,
+        moving: Bool[Array, " k"],
+        rhs: Float[Array, " k"],
+        sizes: tuple[int, ...],
+        solve: Callable[[Int[Array, " w"], Bool[Array, " w"], Array], Array],
+    ) -> Float[Array, " k"]:
+        """A system on what moves alone, in the smallest of ``sizes`` that holds it."""
         size = rhs.shape[0]
-        moving = root.diagonal != 0
         count = jnp.sum(moving)
         (index,) = jnp.nonzero(moving, size=size, fill_value=size - 1)
         used = jnp.arange(size) < count
         target = jnp.where(used, rhs[index], 0.0)
 
-        def solve(width: int) -> Float[Array, " k"]:
-            kept = index[:width]
-            factor = root.take(kept, used[:width]).over(self.scale[kept])
-            solution = self.curvature.solve(kept, factor, shift, target[:width])
+        def branch(width: int) -> Float[Array, " k"]:
+            solution = solve(index[:width], used[:width], target[:width])
             return jnp.pad(solution, (0, size - width))
 
-        solution = switch_width(jnp.sum(count > jnp.array(sizes[:-1], int)), sizes, solve)
+        solution = switch_width(jnp.sum(count > jnp.array(sizes[:-1], int)), sizes, branch)
         return jnp.zeros_like(rhs).at[index].add(jnp.where(used, solution, 0.0))
 
 
@@ -156,4 +187,4 @@ class AbstractGramSolver(eqx.Module):
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
     ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
-        """Coefficients of gap ≤ tol, or as near as rounding allows, and the iterations taken."""
+        """Coefficients of error ≤ tol, or as near as rounding allows, and the iterations taken."""

@@ -8,11 +8,12 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import pseudo_inverse
 from .._modules import replace
 from .._problem import Problem
+from ..penalties import AbstractConcavePenalty
 from ._coordinate_descent import BLOCK, extrapolation_weights, sweep_block
 from ._curvature import Pick
 from ._gram import AbstractGramSolver, GramProblem
 
-_PATIENCE = 50  # rounds without a smaller gap that mean rounding has been reached
+_PATIENCE = 50  # rounds without a smaller error that mean rounding has been reached
 
 
 class _Point(eqx.Module):
@@ -25,8 +26,8 @@ class _Point(eqx.Module):
 class _State(eqx.Module):
     point: _Point
     pull: Float[Array, "k ..."]  # at that point
-    coef: Float[Array, "k ..."]  # of the smallest gap so far
-    gap: Float[Array, ""]
+    coef: Float[Array, "k ..."]  # of the smallest error so far
+    error: Float[Array, ""]
     count: Int[Array, ""]
     idle: Int[Array, ""]
 
@@ -44,7 +45,7 @@ class GramCoordinateDescent(AbstractGramSolver):
     Parameters
     ----------
     memory
-        Sweeps between two extrapolations and gaps.
+        Sweeps between two extrapolations and judgements.
     max_iterations
         Sweeps a working set at the most.
 
@@ -68,7 +69,7 @@ class GramCoordinateDescent(AbstractGramSolver):
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = (state.count < self.max_iterations) & (state.idle < _PATIENCE)
-            return (state.gap > tol) & going
+            return (state.error > tol) & going
 
         def round_of_sweeps(state: _State) -> _State:
             active = blocks.active(state.point.coef, state.pull)
@@ -79,24 +80,30 @@ class GramCoordinateDescent(AbstractGramSolver):
 
             point, history = jax.lax.scan(step, state.point, length=self.memory)
             pull = blocks.pull(point)
-            gap = problem.gap(point.coef, pull / problem.unit)
-            guess = _extrapolated(problem, state.point, history)
-            there = blocks.pull(guess)
-            lower = _objective(problem, guess, there) < _objective(problem, point, pull)
-            better = gap < state.gap
+            error = problem.error(point.coef, pull / problem.unit)
+            better = error < state.error
+            coef = jnp.where(better, point.coef, state.coef)
+            on = _lower(blocks, (point, pull), _extrapolated(problem, state.point, history))
+            if isinstance(problem.penalty, AbstractConcavePenalty):
+                on = jax.lax.cond(
+                    jnp.all((point.coef != 0) == (state.point.coef != 0)),
+                    lambda: _lower(blocks, on, blocks.newton(*on)),
+                    lambda: on,
+                )
+            point, pull = on
             return _State(
-                jax.tree.map(lambda a, b: jnp.where(lower, a, b), guess, point),
-                jnp.where(lower, there, pull),
-                jnp.where(better, point.coef, state.coef),
-                jnp.where(better, gap, state.gap),
+                point,
+                pull,
+                coef,
+                jnp.where(better, error, state.error),
                 state.count + self.memory,
                 jnp.where(better, 0, state.idle + 1),
             )
 
         start, zero = problem.start_coef, jnp.array(0)
         half = jnp.zeros((*start.shape[1:], problem.curvature.rows.shape[1]), start.dtype)
-        gap = problem.gap(start, problem.pull)
-        first = _State(_Point(start, half), problem.pull * problem.unit, start, gap, zero, zero)
+        error = problem.error(start, problem.pull)
+        first = _State(_Point(start, half), problem.pull * problem.unit, start, error, zero, zero)
         final = jax.lax.while_loop(unfinished, round_of_sweeps, first)
         return final.coef, final.count
 
@@ -195,6 +202,14 @@ class _Blocks(eqx.Module):
         moved = self._moved(point, coef, change, self._free_rows)
         return jax.tree.map(lambda a, b: jnp.where(allowed, a, b), moved, point)
 
+    def newton(self, point: _Point, pull: Float[Array, " k"]) -> _Point:
+        """A step of Newton's method on the support: exact where the penalty is quadratic."""
+        problem = self.problem
+        slope = pull - problem.penalty.local_gradient(point.coef)
+        step = problem.solve_local(point.coef, slope / problem.unit) / problem.unit
+        step = jnp.where(jnp.isfinite(step), step, 0.0)
+        return _Point(point.coef + step, point.half + step @ problem.curvature.rows)
+
     def pull(self, point: _Point) -> Float[Array, "k ..."]:
         """The pull at a point, zero beyond the working set."""
 
@@ -209,6 +224,13 @@ def _extrapolated(problem: GramProblem, before: _Point, history: _Point) -> _Poi
     coefs = jnp.concatenate([before.coef[None], history.coef])
     weights = extrapolation_weights(jnp.diff(coefs, axis=0) * problem.unit)
     return jax.tree.map(lambda x: jnp.tensordot(weights, x, 1), history)
+
+
+def _lower(blocks: _Blocks, known: tuple[_Point, Array], guess: _Point) -> tuple[_Point, Array]:
+    """The point of lower objective, and its pull."""
+    there = guess, blocks.pull(guess)
+    lower = _objective(blocks.problem, *there) < _objective(blocks.problem, *known)
+    return jax.tree.map(lambda a, b: jnp.where(lower, a, b), there, known)
 
 
 def _objective(

@@ -82,7 +82,9 @@ class IRLS(AbstractSolver):
         if not isinstance(loss, AbstractQuadraticLoss | Equality):
             raise TypeError(f"IRLS does not support {type(loss).__name__}: use Auto().")
         if isinstance(penalty, L0):
-            raise TypeError("IRLS does not support L0, which has no slope: use LocalSearch().")
+            raise TypeError(
+                "IRLS does not support L0, which has no slope: use LocalSearch() with Squared."
+            )
         if not is_concave(problem):
             if not isinstance(penalty, AbstractVariationalPenalty):
                 raise TypeError(f"IRLS does not support {name}: use {other}().")

@@ -10,9 +10,9 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, judged
 from .._modules import replace
 from .._problem import Problem
-from ..penalties import L1
 from ._base import AbstractSolver, is_concave
 from ._convex import convex_solver
+from ._touching import touching_at
 
 
 class _State(eqx.Module):
@@ -76,7 +76,7 @@ class MultiStage(AbstractSolver):
                 f"MultiStage does not support {name}, whose slope at zero is infinite, so that no "
                 "stage would leave it: use FISTA() or CoordinateDescent()."
             )
-        relaxed = _relaxed(problem, jnp.zeros(problem.coef_shape, problem.X.dtype))
+        relaxed = touching_at(problem, jnp.zeros(problem.coef_shape, problem.X.dtype))
         self._solver(relaxed).check(relaxed)
 
     def check_differentiable(self) -> None:
@@ -104,7 +104,7 @@ class MultiStage(AbstractSolver):
 
         def stage(state: _State) -> _State:
             last = state.iterate
-            relaxed = _relaxed(problem, last.coef)
+            relaxed = touching_at(problem, last.coef)
             solver = self._solver(relaxed)
             begun = judged(relaxed, last.coef, last.predictions, last.pull, last.dual)
             most = jnp.array(solver.default_max_steps)
@@ -125,9 +125,3 @@ class MultiStage(AbstractSolver):
             iterate = replace(iterate, gap=gap, kkt=None)
         counts = {"num_steps": steps, "num_inner_steps": final.inner, "gaps": final.gaps}
         return iterate, counts
-
-
-def _relaxed(problem: Problem, coef: Float[Array, " p"]) -> Problem:
-    """The problem with the ℓ1 norm that touches the penalty at ``coef``."""
-    weights = problem.penalty.slope(coef)
-    return replace(problem, penalty=L1(jnp.ones((), weights.dtype), weights))

@@ -7,19 +7,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, data_norm, iterate_at, objective_at_zero
+from .._certificate import Iterate, data_norm, iterate_at, judged, objective_at, unit_of_error
 from .._dual import generic_solver
 from .._modules import replace
 from .._problem import Problem, matvec
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractGroupSeparablePenalty, RowL2
 from ..penalties._base import per_row
-from ._base import AbstractSolver, check_convex, check_one_target
+from ._base import AbstractSolver, check_convex, check_one_target, is_concave
 from ._gram import AbstractGramSolver, GramProblem, switch_width
+from ._gram_coordinate_descent import GramCoordinateDescent
 from ._kept import AbstractKept, KeptColumns, KeptGram
 from ._semismooth_newton import SemismoothNewton
+from ._touching import touching_at
 
 _SMALLEST, _MIDDLE, _LARGEST = 64, 256, 4096
+_BEGUN = 1e-3  # gap of the Lasso that a concave penalty begins with
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 
@@ -29,7 +32,7 @@ class _State(eqx.Module):
     steps: Int[Array, ""]
     inner: Int[Array, ""]
     width: Int[Array, ""]  # of the last working set
-    best_gap: Float[Array, ""]
+    best_error: Float[Array, ""]
     stalled: Int[Array, ""]
 
 
@@ -44,7 +47,9 @@ class WorkingSet(AbstractSolver):
     ----------
     inner
         Solves the restricted problem: ``SemismoothNewton()``, ``VarPro()`` or, for several
-        targets, ``GramCoordinateDescent()`` or ``GramFISTA()``.
+        targets, ``GramCoordinateDescent()`` or ``GramFISTA()``. Concave penalties whose slope at
+        zero is finite take ``GramCoordinateDescent()``; the KKT violation of all features then
+        stands in for the gap.
     """
 
     inner: AbstractGramSolver = SemismoothNewton()
@@ -52,7 +57,8 @@ class WorkingSet(AbstractSolver):
     default_max_steps: ClassVar[int] = 100
 
     def check(self, problem: Problem) -> None:
-        check_convex(self, problem)
+        if is_concave(problem):
+            _check_concave(self, problem)
         if not isinstance(problem.loss, AbstractQuadraticLoss):
             name = type(problem.loss).__name__
             raise TypeError(f"WorkingSet does not support {name}: use {generic_solver(problem)}.")
@@ -66,8 +72,10 @@ class WorkingSet(AbstractSolver):
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
+        if is_concave(problem):
+            start = _begun(problem, start, max_steps)
         zero = jnp.array(0)
-        state = _State(start, None, zero, zero, zero, start.gap, zero)
+        state = _State(start, None, zero, zero, zero, start.error, zero)
         widths = _widths(problem)
         for phase in _phases(problem, widths):
             state = self._phase(problem, state, tol, max_steps, phase, last=phase[-1] == widths[-1])
@@ -89,7 +97,7 @@ class WorkingSet(AbstractSolver):
         """Steps with working sets from ``widths``, until done or, unless last, outgrown."""
 
         def unfinished(state: _State) -> Bool[Array, ""]:
-            going = (state.iterate.gap > tol) & (state.steps < max_steps)
+            going = (state.iterate.error > tol) & (state.steps < max_steps)
             fits = True if last else _wanted(problem, state.iterate)[0] <= widths[-1]
             return going & (state.stalled < _PATIENCE) & fits
 
@@ -110,23 +118,51 @@ class WorkingSet(AbstractSolver):
         choice = jnp.sum(wanted > jnp.array(widths[:-1], int))
         kept = _gather(problem, iterate, state.kept, choice, widths)
         # Features still to come change the solution anyway, but the first few may be all.
-        fraction = jnp.where(state.steps == 0, 1e-3, 0.3)
-        target = jnp.maximum(jnp.where(settled, 0.0, fraction) * iterate.gap, 0.3 * tol)
+        fraction = jnp.where(settled, 0.0, jnp.where(state.steps == 0, 1e-3, 0.3))
+        if is_concave(problem):  # for these, the last digits are not free
+            fraction = jnp.where(settled, 1e-3, 0.3)
+        target = jnp.maximum(fraction * iterate.error, 0.3 * tol)
         small = _restrict(problem, iterate, kept, choice, widths)
-        solution, inner = self.inner.solve_gram(small, target * objective_at_zero(problem))
+        solution, inner = self.inner.solve_gram(small, target * unit_of_error(problem))
         coef = iterate.coef.at[kept.index].set(solution, mode="drop")
         predictions = _predict(problem, coef, kept.index, solution, choice, widths)
         new = iterate_at(problem, coef, predictions)
-        progress = new.gap < 0.9 * state.best_gap
+        progress = new.error < 0.9 * state.best_error
+        if is_concave(problem):  # the violation comes and goes with features
+            progress |= _lower(problem, new, iterate)
         return _State(
             new,
             kept,
             state.steps + 1,
             state.inner + inner,
             kept.width,
-            jnp.minimum(new.gap, state.best_gap),
+            jnp.minimum(new.error, state.best_error),
             jnp.where(progress, 0, state.stalled + 1),
         )
+
+
+def _check_concave(solver: WorkingSet, problem: Problem) -> None:
+    """``TypeError`` for concave penalties, unless coordinates are minimised over in turn."""
+    if problem.penalty.steep or not isinstance(solver.inner, GramCoordinateDescent):
+        check_convex(solver, problem)
+
+
+def _lower(problem: Problem, new: Iterate, old: Iterate) -> Bool[Array, ""]:
+    """Whether the objective has fallen, by more than rounding."""
+    before, now = (objective_at(problem, at.coef, at.predictions) for at in (old, new))
+    return now < before - 64 * jnp.finfo(before.dtype).eps * jnp.abs(before)
+
+
+def _begun(problem: Problem, start: Iterate, max_steps: Int[Array, ""]) -> Iterate:
+    """The Lasso of the same strength instead of zero: lower minima are to be found from there."""
+    relaxed = touching_at(problem, jnp.zeros_like(start.coef))
+
+    def lasso() -> Iterate:
+        zero = judged(relaxed, start.coef, start.predictions, start.pull)
+        found, _ = WorkingSet().run(relaxed, zero, jnp.array(_BEGUN, start.coef.dtype), max_steps)
+        return judged(problem, found.coef, found.predictions, found.pull)
+
+    return jax.lax.cond(jnp.any(start.coef != 0), lambda: start, lasso)
 
 
 def _widths(problem: Problem) -> tuple[int, ...]:
@@ -156,6 +192,8 @@ def _phases(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
     between is worth it. Each phase keeps the last width of the one before, for a support that has
     shrunk.
     """
+    if is_concave(problem):  # one more program would take longer to compile than it saves
+        return [widths]
     limits = [_MIDDLE] if widths[-1] > 2 * _MIDDLE else []
     if problem.penalty.groups_of_coordinates is not None:
         if _by_columns(problem, widths) and problem.X.shape[0] <= 4 * _MIDDLE:
