@@ -17,8 +17,8 @@ class Concave:
     """What all have in common: they end at a stationary point, since no gap is known."""
 
     tol: float
-    _family: ClassVar[type[AbstractConcavePenalty]]
-    _shape: ClassVar[str] = "gamma"  # the parameter of the penalty beside its strength
+    _family: ClassVar[Any]  # the penalty, of a strength and a shape
+    _shape: ClassVar[str] = "gamma"  # the name of the latter here
 
     def _penalty(
         self, alpha: Any, l1_ratio: None, num_features: int, dtype: Any
