@@ -23,6 +23,8 @@ from .losses._profiled import Profiled
 from .losses._profiled_kinks import ProfiledKinks
 from .penalties import AbstractPenalty
 
+_SQUARED = Squared()
+
 
 class Problem(eqx.Module):
     """min over w and b of loss(X w + b + offset, y) + penalty(w).
@@ -78,23 +80,23 @@ class Problem(eqx.Module):
         fit_intercept: bool = False,
         offset: Any = None,
     ):
-        loss = Squared() if loss is None else loss
+        loss = _SQUARED if loss is None else loss
         if not isinstance(loss, AbstractLoss):
             raise TypeError(f"`loss` must be a sparsejax loss; got {type(loss).__name__}.")
         if not isinstance(penalty, AbstractPenalty):
             raise TypeError(
                 f"`penalty` must be a sparsejax penalty, such as L1(0.1); got {penalty!r}."
             )
-        self.X = as_design(X)
-        self.loss = cast_floats(loss, self.X.dtype)
-        self.y = self.loss.targets(_as_targets(y, self.X))
-        self.penalty = cast_floats(penalty, self.X.dtype)
+        self.X = X = as_design(X)
+        self.loss = loss = cast_floats(loss, X.dtype)
+        self.y = y = loss.targets(_as_targets(y, X))
+        self.penalty = penalty = cast_floats(penalty, X.dtype)
         if fit_intercept and not loss.has_intercept:
             raise ValueError(f"`fit_intercept` must be False: {type(loss).__name__} has none.")
         self.fit_intercept = bool(fit_intercept)
-        self.loss.check(self.y)
-        self.penalty.check(self.X.shape[1])
-        if self.loss.outputs(self.y) and not self.penalty.takes_tasks:
+        loss.check(y)
+        penalty.check(X.shape[1])
+        if loss.outputs(y) and not penalty.takes_tasks:
             raise TypeError(
                 f"{type(penalty).__name__} takes one target, {type(loss).__name__} has several "
                 "here: use L1, ElasticNet, RowL2, Nuclear or Schatten."
