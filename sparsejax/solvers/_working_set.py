@@ -25,7 +25,7 @@ _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 class _State(eqx.Module):
     iterate: Iterate
-    kept: AbstractKept | None  # within a phase
+    kept: AbstractKept | None  # what the phase so far has left
     steps: Int[Array, ""]
     inner: Int[Array, ""]
     width: Int[Array, ""]  # of the last working set
@@ -93,13 +93,19 @@ class WorkingSet(AbstractSolver):
             fits = True if last else _wanted(problem, state.iterate)[0] <= widths[-1]
             return going & (state.stalled < _PATIENCE) & fits
 
-        def loop(state: _State) -> _State:
-            state = replace(state, kept=_memory(problem, widths))
-            step = lambda state: self._step(problem, state, tol, widths)  # noqa: E731
-            state = jax.lax.while_loop(unfinished, step, state)
-            return replace(state, kept=None)
+        def step(state: _State) -> _State:
+            return self._step(problem, state, tol, widths)
 
-        return jax.lax.cond(unfinished(state), loop, lambda state: state, state)
+        def loop(state: _State) -> _State:
+            memory = _memory(problem, widths)
+            memory = memory if state.kept is None else memory.adopt(state.kept)
+            state = jax.lax.while_loop(unfinished, step, replace(state, kept=memory))
+            return replace(state, kept=None) if last else state
+
+        def skip(state: _State) -> _State:
+            return replace(state, kept=None if last else _memory(problem, widths))
+
+        return jax.lax.cond(unfinished(state), loop, skip, state)
 
     def _step(
         self, problem: Problem, state: _State, tol: Float[Array, ""], widths: tuple[int, ...]
@@ -107,8 +113,9 @@ class WorkingSet(AbstractSolver):
         iterate = state.iterate
         assert state.kept is not None
         wanted, settled = _wanted(problem, iterate)
-        choice = jnp.sum(wanted > jnp.array(widths[:-1], int))
-        kept = _gather(problem, iterate, state.kept, choice, widths)
+        taken = jnp.maximum(wanted, state.kept.width)
+        choice = jnp.sum(taken > jnp.array(widths[:-1], int))
+        kept = _gather(problem, iterate, state.kept, wanted, choice, widths)
         # Features still to come change the solution anyway, but the first few may be all.
         fraction = jnp.where(state.steps == 0, 1e-3, 0.3)
         target = jnp.maximum(jnp.where(settled, 0.0, fraction) * iterate.gap, 0.3 * tol)
@@ -198,7 +205,7 @@ def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Ar
     if groups is not None:  # they come and stay as a whole
         moving, violated = _spread(moving, groups), _spread(violated, groups)
     support = jnp.sum(moving)
-    growth = jnp.where(support <= 128, jnp.maximum(support, _SMALLEST // 2), 64 + support // 2)
+    growth = jnp.maximum(support, _SMALLEST // 2)
     growth = 128 + support if p <= n else growth
     wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
     # Room for a group that is cut off where the working set ends.
@@ -222,6 +229,7 @@ def _gather(
     problem: Problem,
     iterate: Iterate,
     kept: AbstractKept,
+    wanted: Int[Array, ""],
     choice: Int[Array, ""],
     widths: tuple[int, ...],
 ) -> AbstractKept:
@@ -230,9 +238,12 @@ def _gather(
     saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
     # Ranking needs no more than float32, for which there is a fast top_k on CPU.
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
+    single = problem.penalty.groups_of_coordinates is None  # groups are not to be cut
 
     def gather(width: int) -> AbstractKept:
-        return kept.update(problem, _highest(problem.penalty, score, width).astype(jnp.int32))
+        chosen = _highest(problem.penalty, score, width).astype(jnp.int32)
+        full = width <= _MIDDLE or not single
+        return kept.update(problem, chosen, jnp.array(width) if full else wanted)
 
     return switch_width(choice, widths, gather)
 
