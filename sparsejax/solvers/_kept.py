@@ -12,7 +12,7 @@ from .._problem import Problem
 from ._curvature import AbstractCurvature, Columns, Gram
 
 _BLOCK = 64  # rows that are updated at once
-_CHEAP = 2**25  # products in a Gram matrix of which nothing is worth keeping
+_CHEAP = 2**26  # products in a Gram matrix of which nothing is worth keeping
 
 
 class AbstractKept(eqx.Module):

@@ -19,7 +19,7 @@ from ._gram import AbstractGramSolver, GramProblem, switch_width
 from ._kept import AbstractKept, KeptColumns, KeptGram
 from ._semismooth_newton import SemismoothNewton
 
-_SMALLEST, _MIDDLE, _LARGEST = 64, 256, 4096
+_FEWEST, _SMALLEST, _MIDDLE, _LARGEST = 16, 64, 256, 4096
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 
@@ -151,7 +151,7 @@ def _widths(problem: Problem) -> tuple[int, ...]:
         width = 2 * widths[-1]
         halfway = 3 * width // 4
         widths += [halfway, width] if 1024 < halfway < bound else [width]
-    return (*widths[:-1], min(widths[-1], p))
+    return (_FEWEST, *widths[:-1], min(widths[-1], p)) if p > _SMALLEST else (p,)
 
 
 def _phases(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
