@@ -19,7 +19,9 @@ from ._gram import AbstractGramSolver, GramProblem, switch_width
 from ._kept import AbstractKept, KeptColumns, KeptGram
 from ._semismooth_newton import SemismoothNewton
 
-_FEWEST, _SMALLEST, _MIDDLE, _LARGEST = 16, 64, 256, 4096
+_SMALLEST, _MIDDLE, _LARGEST = 64, 256, 4096
+_STEPS = (16, _SMALLEST, 128, _MIDDLE, 512, 1024, 1536, 2048, 3072, _LARGEST)  # widths
+_ROOM = 512  # for features that will leave again
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 
@@ -38,7 +40,7 @@ class WorkingSet(AbstractSolver):
 
     Each step takes the features whose pull is largest beside those in the support, solves the
     problem restricted to them through its Gram matrix, and computes the duality gap of the whole
-    problem with one pass over X and one over its transpose. Widths are powers of two.
+    problem with one pass over X and one over its transpose. Widths come from a short list.
 
     Parameters
     ----------
@@ -137,21 +139,16 @@ class WorkingSet(AbstractSolver):
 
 
 def _widths(problem: Problem) -> tuple[int, ...]:
-    """Powers of two up to what a support can need, or the largest Gram matrix worth forming.
-
-    Above 1024 the numbers halfway between as well: there a Gram matrix takes seconds.
-    """
+    """Widths up to what a support can need, or the largest Gram matrix worth forming."""
     n, p = problem.X.shape
     support = problem.penalty.max_support(n, p)
-    # Room for features that will leave again; whole groups have that room within.
-    wanted = 2 * support if problem.penalty.groups_of_coordinates is None else support
+    # Whole groups have room for features that will leave again.
+    single = problem.penalty.groups_of_coordinates is None
+    wanted = support + min(support, _ROOM) if single else support
     bound = min(p, max(wanted, _SMALLEST), _LARGEST)
-    widths = [_SMALLEST]
-    while widths[-1] < bound:
-        width = 2 * widths[-1]
-        halfway = 3 * width // 4
-        widths += [halfway, width] if 1024 < halfway < bound else [width]
-    return (_FEWEST, *widths[:-1], min(widths[-1], p)) if p > _SMALLEST else (p,)
+    # A Gram matrix of many samples is dear, and one of so few features soon compiled.
+    steps = sorted((*_STEPS, 384, 768)) if p <= n else _STEPS
+    return (*(step for step in steps if step < bound), min(p, *(s for s in steps if s >= bound)))
 
 
 def _phases(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
