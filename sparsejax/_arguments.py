@@ -44,9 +44,9 @@ def checked_tol(tol: Any, dtype: Any) -> Any:
 
 
 def checked_max_steps(max_steps: Any) -> Any:
-    """The number of steps as an array, so that another one compiles nothing; None stays None."""
+    """The number of steps as an array, so that another one compiles nothing; −1 for None."""
     if max_steps is None:
-        return None
+        return np.asarray(-1)
     integer = isinstance(max_steps, int | np.integer) or (
         isinstance(max_steps, jax.Array) and jnp.issubdtype(max_steps.dtype, jnp.integer)
     )

@@ -179,13 +179,13 @@ def _solve(
     problem: Problem,
     solver: AbstractSolver,
     tol: Float[Array, ""],
-    max_steps: Array | None,
+    max_steps: Array,
     init: Float[Array, "p ..."] | None,
     adjoint: AbstractAdjoint,
 ) -> Solution:
     # Here because it depends on kinds and shapes alone: once per compilation is enough.
     solver = checked_solver(solver, problem)
-    max_steps = jnp.array(solver.default_max_steps) if max_steps is None else max_steps
+    max_steps = jnp.where(max_steps < 0, solver.default_max_steps, max_steps)
     centred, centring = project_intercept(problem)
     tol = reachable(centred, tol)
     if init is None:
