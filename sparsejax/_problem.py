@@ -87,16 +87,16 @@ class Problem(eqx.Module):
             raise TypeError(
                 f"`penalty` must be a sparsejax penalty, such as L1(0.1); got {penalty!r}."
             )
-        self.X = X = as_design(X)
-        self.loss = loss = cast_floats(loss, X.dtype)
-        self.y = y = loss.targets(_as_targets(y, X))
-        self.penalty = penalty = cast_floats(penalty, X.dtype)
+        self.X = as_design(X)
+        self.loss = cast_floats(loss, self.X.dtype)
+        self.y = self.loss.targets(_as_targets(y, self.X))
+        self.penalty = cast_floats(penalty, self.X.dtype)
         if fit_intercept and not loss.has_intercept:
             raise ValueError(f"`fit_intercept` must be False: {type(loss).__name__} has none.")
         self.fit_intercept = bool(fit_intercept)
-        loss.check(y)
-        penalty.check(X.shape[1])
-        if loss.outputs(y) and not penalty.takes_tasks:
+        self.loss.check(self.y)
+        self.penalty.check(self.X.shape[1])
+        if self.loss.outputs(self.y) and not self.penalty.takes_tasks:
             raise TypeError(
                 f"{type(penalty).__name__} takes one target, {type(loss).__name__} has several "
                 "here: use L1, ElasticNet, RowL2, Nuclear or Schatten."

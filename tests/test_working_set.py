@@ -87,6 +87,25 @@ def test_only_what_is_wanted_enters_and_what_matters_least_leaves(rng, counted, 
     assert sum(counted) == 400
 
 
+def test_groups_leave_as_a_whole(rng, exchanged):
+    """Even where there would be room for part of one."""
+    n, p, width = 10, 40, 24
+    X = rng.normal(size=(n, p))
+    penalty = sj.penalties.GroupL2(0.1, np.arange(p) // 5)
+    problem = sj.Problem(X, X[:, 0], penalty=penalty)
+
+    def features(groups):
+        index = np.concatenate([np.arange(5 * group, 5 * group + 5) for group in groups])
+        return jnp.asarray(np.append(index, np.full(width - len(index), p)), jnp.int32)
+
+    kept = KeptGram.empty(problem, width)
+    for groups in ([0, 1, 2, 3], [0, 4, 1, 5], [6, 0]):
+        kept = kept.update(problem, features(groups), jnp.array(width))
+    assert set(np.asarray(kept.index)) == {*range(5), *range(30, 35), p}
+    _check_gram(kept, X)
+    assert not np.any(np.asarray(kept.gram)[np.asarray(kept.index) == p])
+
+
 def test_a_larger_memory_takes_over_what_a_smaller_one_holds(rng, counted, exchanged):
     problem, X = _problem(N, P, rng)
     first = jnp.arange(256, dtype=jnp.int32)

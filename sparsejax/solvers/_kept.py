@@ -36,7 +36,7 @@ class AbstractKept(eqx.Module):
         """
 
     def adopt(self, other: "AbstractKept") -> "AbstractKept":
-        """This memory, empty so far, with what is worth taking over from a smaller one."""
+        """With what is worth taking over from a smaller memory, where this one is empty."""
         del other
         return self
 
@@ -137,7 +137,7 @@ def _exchange(
     """The same, but features of the last working set stay in their rows and are not computed.
 
     New ones take empty rows or, for lack of them, those of the features that matter least, a block
-    of rows at a time.
+    of rows at a time. Others stay where there is room; of groups, nothing may: they would be cut.
     """
     p, width, size = problem.X.shape[1], chosen.shape[0], kept.gram.shape[0]
     held, order = kept.index[:width], jnp.arange(width, dtype=chosen.dtype)
@@ -145,7 +145,8 @@ def _exchange(
     is_held = jnp.zeros(p + 1, bool).at[held].set(True).at[p].set(True)
     enters = (order < wanted) & ~is_held[chosen]
     (new,) = jnp.nonzero(enters, size=width, fill_value=width)
-    count = jnp.sum(enters)
+    grouped = problem.penalty.groups_of_coordinates is not None
+    count = jnp.sum(rank[held] >= wanted) if grouped else jnp.sum(enters)
     least = jnp.argsort(-rank[held], stable=True)
     free = jnp.where(order < count, least, size)
     entering = chosen.at[new].get(mode="fill", fill_value=p)

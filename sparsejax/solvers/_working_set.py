@@ -115,8 +115,8 @@ class WorkingSet(AbstractSolver):
         iterate = state.iterate
         assert state.kept is not None
         wanted, settled = _wanted(problem, iterate)
-        taken = jnp.maximum(wanted, state.kept.width)
-        choice = jnp.sum(taken > jnp.array(widths[:-1], int))
+        width = jnp.maximum(wanted, state.kept.width)
+        choice = jnp.sum(width > jnp.array(widths[:-1], int))
         kept = _gather(problem, iterate, state.kept, wanted, choice, widths)
         # Features still to come change the solution anyway, but the first few may be all.
         fraction = jnp.where(state.steps == 0, 1e-3, 0.3)
@@ -189,9 +189,9 @@ def _memory(problem: Problem, widths: tuple[int, ...]) -> AbstractKept:
 def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
     """How many features to take, and whether the support is nearly settled.
 
-    Early on the support doubles, when it is large it grows by half; near the end just what is
-    violated is added. With more samples than features, what is violated is mostly what is missing,
-    so that far more is taken at once.
+    Early on the support doubles, of groups it grows by half when it is large; near the end just
+    what is violated is added. With more samples than features, what is violated is mostly what is
+    missing, so that far more is taken at once.
     """
     n, p = problem.X.shape
     penalty = problem.penalty
@@ -203,6 +203,7 @@ def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Ar
         moving, violated = _spread(moving, groups), _spread(violated, groups)
     support = jnp.sum(moving)
     growth = jnp.maximum(support, _SMALLEST // 2)
+    growth = growth if groups is None else jnp.minimum(growth, 64 + support // 2)
     growth = 128 + support if p <= n else growth
     wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
     # Room for a group that is cut off where the working set ends.
@@ -235,11 +236,12 @@ def _gather(
     saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
     # Ranking needs no more than float32, for which there is a fast top_k on CPU.
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
-    single = problem.penalty.groups_of_coordinates is None  # groups are not to be cut
+    grouped = problem.penalty.groups_of_coordinates is not None
 
     def gather(width: int) -> AbstractKept:
         chosen = _highest(problem.penalty, score, width).astype(jnp.int32)
-        full = width <= _MIDDLE or not single
+        # Where their Gram matrix is cheap, what may be wanted later comes along.
+        full = grouped or width <= _MIDDLE
         return kept.update(problem, chosen, jnp.array(width) if full else wanted)
 
     return switch_width(choice, widths, gather)
