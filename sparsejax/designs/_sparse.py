@@ -55,10 +55,10 @@ class Sparse(AbstractDesign):
         return self.data.dtype
 
     def matvec(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
-        return _product(self, w)
+        return _product(self, jnp.asarray(w))
 
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        return _transposed_product(self, r)
+        return _transposed_product(self, jnp.asarray(r))
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         return _columns(self, indices)

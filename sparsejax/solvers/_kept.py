@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from .._problem import Problem
 from ._curvature import AbstractCurvature, Columns, Gram
 
-_BLOCK = 64  # rows that are updated at once
+_BLOCK = 32  # rows that are updated at once
 _CHEAP = 2**26  # products in a Gram matrix of which nothing is worth keeping
 
 
@@ -91,8 +91,8 @@ class KeptGram(AbstractKept):
     def update(
         self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
     ) -> "KeptGram":
-        (n, p), width = problem.X.shape, chosen.shape[0]
-        if width == p or width**2 * n <= _CHEAP:
+        n, width = problem.X.shape[0], chosen.shape[0]
+        if width**2 * n <= _CHEAP:
             return _form(problem, self, chosen)
         return _exchange(problem, self, chosen, wanted)
 
