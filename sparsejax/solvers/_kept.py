@@ -1,6 +1,7 @@
 """What is known of a working set's matrix, kept from one step to the next."""
 
 import abc
+import math
 from typing import Self
 
 import equinox as eqx
@@ -32,8 +33,14 @@ class AbstractKept(eqx.Module):
     ) -> "AbstractKept":
         """The same memory for the first ``wanted`` of the features ``chosen``, best first.
 
-        Perhaps in another order, and with others where there is room. Never narrower than before.
+        Perhaps in another order, and with others where there is room. Never narrower than
+        ``least_width``.
         """
+
+    def least_width(self, problem: Problem) -> Int[Array, ""]:
+        """How wide the next working set must be to keep what is worth keeping."""
+        del problem
+        return jnp.array(0)
 
     def adopt(self, other: "AbstractKept") -> "AbstractKept":
         """With what is worth taking over from a smaller memory, where this one is empty."""
@@ -91,10 +98,12 @@ class KeptGram(AbstractKept):
     def update(
         self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
     ) -> "KeptGram":
-        n, width = problem.X.shape[0], chosen.shape[0]
-        if width**2 * n <= _CHEAP:
+        if chosen.shape[0] <= _cheap_width(problem):
             return _form(problem, self, chosen)
         return _exchange(problem, self, chosen, wanted)
+
+    def least_width(self, problem: Problem) -> Int[Array, ""]:
+        return jnp.where(self.width > _cheap_width(problem), self.width, 0)
 
     def adopt(self, other: AbstractKept) -> "KeptGram":
         if not isinstance(other, KeptGram):
@@ -112,6 +121,11 @@ class KeptGram(AbstractKept):
         rest = (0, self.index.shape[0] - width)
         index = jnp.pad(index, rest, constant_values=num_features)
         return KeptGram(index, jnp.array(width), gram)
+
+
+def _cheap_width(problem: Problem) -> int:
+    """The number of features whose Gram matrix may as well be formed anew."""
+    return math.isqrt(_CHEAP // problem.X.shape[0])
 
 
 def _form(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGram:

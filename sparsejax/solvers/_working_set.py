@@ -115,7 +115,7 @@ class WorkingSet(AbstractSolver):
         iterate = state.iterate
         assert state.kept is not None
         wanted, settled = _wanted(problem, iterate)
-        width = jnp.maximum(wanted, state.kept.width)
+        width = jnp.maximum(wanted, state.kept.least_width(problem))
         choice = jnp.sum(width > jnp.array(widths[:-1], int))
         kept = _gather(problem, iterate, state.kept, wanted, choice, widths)
         # Features still to come change the solution anyway, but the first few may be all.
