@@ -15,6 +15,7 @@ _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
+    "NPROC": "1",  # XLA's pool for matrix products, which heeds none of its flags
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
     "JAX_ENABLE_X64": "1",

@@ -43,10 +43,10 @@ def checked_tol(tol: Any, dtype: Any) -> Any:
     return maximum(tol, jnp.finfo(dtype).resolution).astype(dtype)
 
 
-def checked_max_steps(max_steps: Any, solver: AbstractSolver) -> Any:
-    """The number of steps as an array, so that another one compiles nothing."""
+def checked_max_steps(max_steps: Any) -> Any:
+    """The number of steps as an array, so that another one compiles nothing; −1 for None."""
     if max_steps is None:
-        return np.asarray(solver.default_max_steps)
+        return np.asarray(-1)
     integer = isinstance(max_steps, int | np.integer) or (
         isinstance(max_steps, jax.Array) and jnp.issubdtype(max_steps.dtype, jnp.integer)
     )

@@ -10,6 +10,8 @@ import numpy as np
 
 def as_inexact(x: Any, name: str) -> jax.Array:
     """A floating-point JAX array; anything else raises an error that names the argument."""
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating):
+        return x
     try:
         array = jnp.asarray(np.asarray(x) if isinstance(x, list | tuple) else x)
     except (TypeError, ValueError) as error:

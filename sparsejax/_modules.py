@@ -1,9 +1,12 @@
-"""Copies of modules with some fields changed."""
+"""What Equinox's modules need here beyond Equinox."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import equinox as eqx
+import jax
 
 _Module = TypeVar("_Module", bound=eqx.Module)
 
@@ -18,3 +21,19 @@ def replace(module: _Module, **changes: Any) -> _Module:
         value = changes[field.name] if field.name in changes else getattr(module, field.name)
         object.__setattr__(new, field.name, value)
     return new
+
+
+def jit(function: Callable[..., _Module]) -> Callable[..., _Module]:
+    """``equinox.filter_jit`` for a function that returns arrays alone.
+
+    Where all arguments are arrays as well, JAX's own ``jit`` takes a tenth of a millisecond less,
+    which is a tenth of a small solve.
+    """
+    plain, filtered = jax.jit(function), eqx.filter_jit(function)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> _Module:
+        only_arrays = all(eqx.is_array(leaf) for leaf in jax.tree.leaves(args))
+        return (plain if only_arrays else filtered)(*args)
+
+    return call

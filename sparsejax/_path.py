@@ -84,7 +84,7 @@ def path(
         raise TypeError(f"{type(problem.penalty).__name__} has no strength to make a path over.")
     solver = checked_solver(Auto() if solver is None else solver, problem)
     goal = checked_tol(tol, problem.X.dtype)
-    limit = checked_max_steps(max_steps, solver)
+    limit = checked_max_steps(solver.default_max_steps if max_steps is None else max_steps)
     solutions = _path(problem, _strengths(problem, num, ratio, strengths), solver, goal, limit)
     if not throw:
         return solutions

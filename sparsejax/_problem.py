@@ -23,6 +23,8 @@ from .losses._profiled import Profiled
 from .losses._profiled_kinks import ProfiledKinks
 from .penalties import AbstractPenalty
 
+_SQUARED = Squared()
+
 
 class Problem(eqx.Module):
     """min over w and b of loss(X w + b + offset, y) + penalty(w).
@@ -78,7 +80,7 @@ class Problem(eqx.Module):
         fit_intercept: bool = False,
         offset: Any = None,
     ):
-        loss = Squared() if loss is None else loss
+        loss = _SQUARED if loss is None else loss
         if not isinstance(loss, AbstractLoss):
             raise TypeError(f"`loss` must be a sparsejax loss; got {type(loss).__name__}.")
         if not isinstance(penalty, AbstractPenalty):

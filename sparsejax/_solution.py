@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
@@ -91,11 +91,12 @@ def require_success(value: Any, result: RESULTS) -> Any:
     RuntimeError
         With the message of ``result`` unless it is ``successful``.
     """
-    failed = result != RESULTS.successful
-    if isinstance(failed, Tracer):
-        return result.error_if(value, failed)
+    if isinstance(result._value, Tracer):
+        return result.error_if(value, result != RESULTS.successful)
+    # In NumPy: comparing in JAX would take as long as a small solve.
+    failed = np.asarray(result._value) != np.asarray(RESULTS.successful._value)
     if failed.any():
-        index = int(jax.numpy.argmax(failed)) if failed.ndim else None
+        index = int(np.argmax(failed)) if failed.ndim else None
         where = "" if index is None else f" (first at index {index})"
         raise RuntimeError(f"sparsejax did not converge{where}: {_message(result, index)}")
     return value

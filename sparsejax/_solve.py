@@ -17,12 +17,14 @@ from ._arguments import (
 )
 from ._certificate import Iterate, iterate_at, kkt_of, reachable
 from ._dual import check_judged_by_coef
-from ._modules import replace
+from ._modules import jit, replace
 from ._problem import Problem, matvec, project_intercept, rmatvec
 from ._solution import RESULTS, Solution, Stats, require_success
 from .designs import Dense
 from .penalties import L1, AbstractStrengthPenalty
 from .solvers import AbstractSolver, Auto
+
+_AUTO, _IMPLICIT = Auto(), Implicit()
 
 
 def solve(
@@ -82,15 +84,17 @@ def solve(
     True
     """
     problem = checked_problem(problem)
-    solver = checked_solver(Auto() if solver is None else solver, problem)
-    adjoint = Implicit() if adjoint is None else adjoint
+    solver = _AUTO if solver is None else solver
+    adjoint = _IMPLICIT if adjoint is None else adjoint
     goal = checked_tol(tol, problem.X.dtype)
-    limit = checked_max_steps(max_steps, solver)
+    limit = checked_max_steps(max_steps)
     start = None if init is None else checked_init(init, problem)
     solution = _solve(problem, solver, goal, limit, start, adjoint)
     if not throw:
         return solution
     coef = require_success(solution.coef, solution.result)
+    if coef is solution.coef:
+        return solution
     return eqx.tree_at(lambda s: s.coef, solution, coef)
 
 
@@ -170,7 +174,7 @@ def strength_max(problem: Problem) -> Float[Array, ""]:
     return _strength_max(problem)
 
 
-@eqx.filter_jit
+@jit
 def _solve(
     problem: Problem,
     solver: AbstractSolver,
@@ -179,6 +183,9 @@ def _solve(
     init: Float[Array, "p ..."] | None,
     adjoint: AbstractAdjoint,
 ) -> Solution:
+    # Here because it depends on kinds and shapes alone: once per compilation is enough.
+    solver = checked_solver(solver, problem)
+    max_steps = jnp.where(max_steps < 0, solver.default_max_steps, max_steps)
     centred, centring = project_intercept(problem)
     tol = reachable(centred, tol)
     if init is None:

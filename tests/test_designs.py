@@ -82,6 +82,38 @@ def test_single_precision_sums_have_derivatives(rng):
     np.testing.assert_allclose(jax.jacfwd(design.matvec)(w), X, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_chunks_of_entries(dtype, rng, monkeypatch):
+    """More entries than are looked at together, and a rest."""
+    monkeypatch.setattr("sparsejax.designs._sparse._CHUNK", 8)
+    X = scipy.sparse.random_array((13, 29), density=0.2, rng=rng, format="csc").astype(dtype)
+    assert X.nnz > 16
+    assert X.nnz % 8
+    design, dense = sj.designs.as_design(X), X.toarray()
+    r, w = (rng.normal(size=size).astype(dtype) for size in X.shape)
+    tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == np.float32 else {"atol": 1e-13}
+    np.testing.assert_allclose(design.matvec(w), dense @ w, **tolerance)
+    np.testing.assert_allclose(design.rmatvec(r), dense.T @ r, **tolerance)
+    index = jnp.array([28, 3, 29, 0])  # 29 asks for a zero column
+    expected = np.pad(dense, ((0, 0), (0, 1)))[:, np.asarray(index)].T
+    np.testing.assert_array_equal(design.columns(index), expected)
+    slope = jax.grad(lambda w: design.matvec(w) @ r)(jnp.asarray(w))
+    np.testing.assert_allclose(slope, dense.T @ r, **tolerance)
+
+
+def test_single_precision_predictions_of_correlated_columns(rng):
+    """Their terms are a thousand times what they add up to, but only the sum is rounded."""
+    n, k = 50, 33
+    X = (rng.normal(size=(n, 1)) + 1e-3 * rng.normal(size=(n, k))).astype(np.float32)
+    w = rng.normal(size=k)
+    w = (w - w.mean()).astype(np.float32)
+    exact = X.astype(np.float64) @ w.astype(np.float64)
+    found = sj.designs.as_design(X).combine(jnp.arange(k), jnp.asarray(w))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    assert np.max(np.abs((X @ w - exact) / exact)) > 1e-5  # what a plain product makes of it
+
+
 def test_triplets_must_be_sorted():
     data, order = jnp.ones(2), jnp.array([1, 0])
     with pytest.raises(ValueError, match="cols"):

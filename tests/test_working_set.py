@@ -11,7 +11,7 @@ import sparsejax as sj
 from sparsejax.penalties._block_matrix import BlockMatrix, Coupling
 from sparsejax.solvers._curvature import Columns, Gram
 from sparsejax.solvers._kept import KeptGram
-from sparsejax.solvers._working_set import _widths
+from sparsejax.solvers._widths import possible_widths
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -29,49 +29,103 @@ def _counted(monkeypatch):
     rows = []
     original = sj.losses.Squared.gram
 
-    def gram(self, fresh, columns, y):
+    def gram(self, columns, fresh, y):
         jax.debug.callback(lambda block: rows.append(int((block != 0).any(axis=1).sum())), fresh)
-        return original(self, fresh, columns, y)
+        return original(self, columns, fresh, y)
 
     monkeypatch.setattr(sj.losses.Squared, "gram", gram)
     return rows
 
 
-def test_gram_of_a_changed_working_set(rng, counted):
+def _check_gram(kept, X):
+    index = kept.index[kept.index < X.shape[1]]
+    gram = kept.gram[np.ix_(kept.index < X.shape[1], kept.index < X.shape[1])]
+    np.testing.assert_allclose(gram, X[:, index].T @ X[:, index] / len(X), atol=1e-12)
+
+
+@pytest.fixture(name="exchanged")
+def _exchanged(monkeypatch):
+    """As if every Gram matrix were dear."""
+    monkeypatch.setattr("sparsejax.solvers._kept._CHEAP", 0)
+
+
+def test_gram_of_a_changed_working_set(rng, counted, exchanged):
     problem, X = _problem(N, P, rng)
     first = jnp.asarray(rng.permutation(P)[:WIDTH], jnp.int32)
-    kept = KeptGram.empty(problem, WIDTH).update(problem, first)
-    np.testing.assert_allclose(kept.gram, X[:, kept.index].T @ X[:, kept.index] / N, atol=1e-13)
+    kept = KeptGram.empty(problem, WIDTH).update(problem, first, jnp.array(WIDTH))
+    assert set(np.asarray(kept.index)) == set(np.asarray(first))
+    _check_gram(kept, X)
     jax.effects_barrier()
     assert sum(counted) == WIDTH
     counted.clear()
 
     others = np.setdiff1d(np.arange(P), first)[:50]
     second = jnp.asarray(rng.permutation(np.concatenate([first[50:], others])), jnp.int32)
-    kept = kept.update(problem, second)
+    kept = kept.update(problem, second, jnp.array(WIDTH))
     np.testing.assert_array_equal(np.sort(kept.index), np.sort(second))
-    np.testing.assert_allclose(kept.gram, X[:, kept.index].T @ X[:, kept.index] / N, atol=1e-13)
+    _check_gram(kept, X)
     jax.effects_barrier()
     assert sum(counted) == 50  # what stayed was not computed again
 
 
-def test_gram_after_the_working_set_has_shrunk(rng):
-    """Its rows may lie beyond the smaller block: all are computed anew."""
+def test_only_what_is_wanted_enters_and_what_matters_least_leaves(rng, counted, exchanged):
     problem, X = _problem(N, P, rng)
-    index = jnp.arange(WIDTH, dtype=jnp.int32)
-    wide = KeptGram(index, jnp.array(WIDTH), jnp.full((WIDTH, WIDTH), jnp.nan))
-    chosen = jnp.arange(100, 400, dtype=jnp.int32)
-    kept = wide.update(problem, chosen)
-    index, block = kept.index[:300], kept.gram[:300, :300]
-    np.testing.assert_allclose(block, X[:, index].T @ X[:, index] / N, atol=1e-13)
+    order = jnp.asarray(rng.permutation(P), jnp.int32)
+    kept = KeptGram.empty(problem, WIDTH).update(problem, order[:WIDTH], jnp.array(300))
+    assert set(np.asarray(kept.index)) == set(np.asarray(order[:300])) | {P}
+    jax.effects_barrier()
+    assert sum(counted) == 300
+    counted.clear()
+
+    # 400 others are wanted, and of those held the last 100 come next: the rest has to leave.
+    chosen = jnp.concatenate([order[300:], order[200:300], order[:12]])
+    assert chosen.shape == (WIDTH,)
+    kept = kept.update(problem, chosen, jnp.array(400))
+    assert set(np.asarray(kept.index)) == set(np.asarray(chosen))
+    _check_gram(kept, X)
+    jax.effects_barrier()
+    assert sum(counted) == 400
+
+
+def test_groups_leave_as_a_whole(rng, exchanged):
+    """Even where there would be room for part of one."""
+    n, p, width = 10, 40, 24
+    X = rng.normal(size=(n, p))
+    penalty = sj.penalties.GroupL2(0.1, np.arange(p) // 5)
+    problem = sj.Problem(X, X[:, 0], penalty=penalty)
+
+    def features(groups):
+        index = np.concatenate([np.arange(5 * group, 5 * group + 5) for group in groups])
+        return jnp.asarray(np.append(index, np.full(width - len(index), p)), jnp.int32)
+
+    kept = KeptGram.empty(problem, width)
+    for groups in ([0, 1, 2, 3], [0, 4, 1, 5], [6, 0]):
+        kept = kept.update(problem, features(groups), jnp.array(width))
+    assert set(np.asarray(kept.index)) == {*range(5), *range(30, 35), p}
+    _check_gram(kept, X)
+    assert not np.any(np.asarray(kept.gram)[np.asarray(kept.index) == p])
+
+
+def test_a_larger_memory_takes_over_what_a_smaller_one_holds(rng, counted, exchanged):
+    problem, X = _problem(N, P, rng)
+    first = jnp.arange(256, dtype=jnp.int32)
+    small = KeptGram.empty(problem, 256).update(problem, first, jnp.array(256))
+    jax.effects_barrier()
+    counted.clear()
+    large = KeptGram.empty(problem, WIDTH).adopt(small)
+    _check_gram(large, X)
+    chosen = jnp.arange(WIDTH, dtype=jnp.int32)[::-1]
+    _check_gram(large.update(problem, chosen, jnp.array(WIDTH)), X)
+    jax.effects_barrier()
+    assert sum(counted) == 256
 
 
 def test_gram_of_all_features_is_formed_once(rng, counted):
     problem, X = _problem(N, 40, rng)
     everything = jnp.arange(40, dtype=jnp.int32)
-    kept = KeptGram.empty(problem, 40).update(problem, everything)
+    kept = KeptGram.empty(problem, 40).update(problem, everything, jnp.array(40))
     np.testing.assert_allclose(kept.gram, X.T @ X / N, atol=1e-13)
-    np.testing.assert_array_equal(kept.update(problem, everything).gram, kept.gram)
+    np.testing.assert_array_equal(kept.update(problem, everything, jnp.array(40)).gram, kept.gram)
     jax.effects_barrier()
     assert sum(counted) == 40
 
@@ -79,19 +133,20 @@ def test_gram_of_all_features_is_formed_once(rng, counted):
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        ((5, 40), (40,)),
-        ((38, 3051), (64, 128)),
-        ((200, 10_000), (64, 128, 256, 512)),
-        ((5000, 500), (64, 128, 256, 500)),
-        ((1000, 5000), (64, 128, 256, 512, 1024, 1536, 2048)),
-        ((11_000, 70_000), (64, 128, 256, 512, 1024, 1536, 2048, 3072, 4096)),
+        ((100, 10), (10,)),
+        ((5, 40), (16, 40)),
+        ((38, 3051), (16, 64, 128)),
+        ((200, 10_000), (16, 64, 128, 256, 512)),
+        ((5000, 500), (16, 64, 128, 256, 384, 500)),
+        ((1000, 5000), (16, 64, 128, 256, 512, 1024, 1536)),
+        ((11_000, 70_000), (16, 64, 128, 256, 512, 1024, 1536, 2048, 3072, 4096)),
     ],
 )
 def test_widths(shape, expected):
     design = sj.designs.as_design(jax.experimental.sparse.BCOO.fromdense(jnp.ones((1, 1))))
     sparse = sj.designs.Sparse(design.data, design.rows, design.cols, shape)
     problem = sj.Problem(sparse, np.ones(shape[0]), penalty=sj.penalties.L1(0.1))
-    assert _widths(problem) == expected
+    assert possible_widths(problem) == expected
 
 
 def test_large_supports(rng):

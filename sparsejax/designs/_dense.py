@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._checks import check_finite
+from .._compensated import compensated_dot
 from ._base import AbstractDesign
 
 
@@ -49,7 +50,11 @@ class Dense(AbstractDesign):
         return self.features @ r
 
     def combine(self, indices: Int[Array, " k"], values: Float[Array, " k"]) -> Float[Array, " n"]:
-        return values @ self.columns(indices)
+        columns = self.columns(indices)
+        if columns.dtype == jnp.float32:
+            # Of many correlated columns, what adds up may be far larger than the sum.
+            return compensated_dot(values[:, None], columns, axis=0)
+        return values @ columns
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         return self.features.at[indices].get(mode="fill", fill_value=0.0)

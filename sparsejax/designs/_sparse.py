@@ -1,5 +1,8 @@
 """A matrix held as its non-zero entries."""
 
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,9 @@ from jaxtyping import Array, Float, Int
 
 from .._checks import check_finite, is_concrete
 from ._base import AbstractDesign
+
+_CHUNK = 2**14  # entries that are looked at together
+_LANES = 4
 
 
 class Sparse(AbstractDesign):
@@ -49,24 +55,13 @@ class Sparse(AbstractDesign):
         return self.data.dtype
 
     def matvec(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
-        return _sums(self.data * w[self.cols], self.rows, self._shape[0])
+        return _product(self, jnp.asarray(w))
 
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        return _sums(self.data * r[self.rows], self.cols, self._shape[1])
+        return _transposed_product(self, jnp.asarray(r))
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
-        n, p = self._shape
-        k = indices.shape[0]
-        # Slot of each feature in the block; k, which the scatter drops, for those not wanted.
-        order = jnp.arange(k, dtype=jnp.int32)
-        slots = jnp.full(p, k, jnp.int32).at[indices].set(order, mode="drop")
-        # Into one axis, which takes half the time of two: entries not wanted land in row k.
-        place = slots[self.cols] * n + self.rows
-        if k * n + n > jnp.iinfo(place.dtype).max:
-            block = jnp.zeros((k, n), self.dtype)
-            return block.at[slots[self.cols], self.rows].add(self.data, mode="drop")
-        block = jnp.zeros(k * n, self.dtype).at[place].add(self.data, mode="drop")
-        return block.reshape(k, n)
+        return _columns(self, indices)
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         # Duplicate entries would have to be added before squaring: constructors remove them.
@@ -74,22 +69,114 @@ class Sparse(AbstractDesign):
         return jax.ops.segment_sum(terms, self.cols, self._shape[1])
 
 
-def _sums(terms: Float[Array, " nnz"], of: Int[Array, " nnz"], size: int) -> Float[Array, " size"]:
-    """What the terms of each row or column add up to.
+def _fold(X: Sparse, visit: Callable[..., Any], start: Any, lanes: int = 1) -> Any:
+    """``visit(state, data, rows, cols)`` for a chunk of the entries after the other.
+
+    What is computed of a chunk stays in the cache, where memory for all entries would be new to the
+    process every time. With ``lanes``, neighbours in a chunk come from that many places: additions
+    to one and the same column would have to wait for each other.
+    """
+    size, entries = X.data.shape[0], (X.data, X.rows, X.cols)
+
+    def chunk(i: Int[Array, ""], state: Any) -> Any:
+        pick = lambda x: jax.lax.dynamic_slice_in_dim(x, i * _CHUNK, _CHUNK)  # noqa: E731
+        return visit(state, *(pick(x).reshape(lanes, -1).T.reshape(-1) for x in entries))
+
+    whole = size // _CHUNK
+    state = jax.lax.fori_loop(0, whole, chunk, start) if whole else start
+    return visit(state, *(x[whole * _CHUNK :] for x in entries))
+
+
+def _sums(X: Sparse, terms: Callable[..., Array], of: int, lanes: int = 1) -> Float[Array, " size"]:
+    """What the terms of each row (``of`` 0) or column (1) add up to.
 
     In single precision 10⁴ terms added up one by one are off by more than a certificate may be.
     There every term is split into a multiple of a grid, on which sums are exact, and a small rest.
     """
-    if terms.dtype.itemsize > 4:
-        return jax.ops.segment_sum(terms, of, size)
-    fixed = jax.lax.stop_gradient(terms)  # the rest carries the derivative
-    _, exponent = jnp.frexp(jax.ops.segment_sum(jnp.abs(fixed), of, size))
-    bits = jnp.finfo(terms.dtype).nmant - 1
-    lowest = jnp.finfo(terms.dtype).minexp + 2 * bits  # no rest that matters is subnormal
-    grid = jnp.ldexp(jnp.ones(size, terms.dtype), jnp.maximum(exponent, lowest) - bits)[of]
-    coarse = jnp.round(fixed / grid) * grid
-    rest = jax.ops.segment_sum(terms - coarse, of, size)
-    return jax.ops.segment_sum(coarse, of, size) + rest
+    zeros = jnp.zeros(X.shape[of], X.dtype)
+
+    def plain(state: Array, data: Array, *at: Array) -> Array:
+        return state.at[at[of]].add(terms(data, *at))
+
+    if X.dtype.itemsize > 4:
+        return _fold(X, plain, zeros, lanes)
+
+    def absolute(state: Array, data: Array, *at: Array) -> Array:
+        return state.at[at[of]].add(jnp.abs(terms(data, *at)))
+
+    _, exponent = jnp.frexp(_fold(X, absolute, zeros, lanes))
+    bits = jnp.finfo(X.dtype).nmant - 1
+    lowest = jnp.finfo(X.dtype).minexp + 2 * bits  # no rest that matters is subnormal
+    grid = jnp.ldexp(jnp.ones_like(zeros), jnp.maximum(exponent, lowest) - bits)
+
+    def split(state: tuple[Array, Array], data: Array, *at: Array) -> tuple[Array, Array]:
+        term, unit = terms(data, *at), grid[at[of]]
+        coarse = jnp.round(term / unit) * unit
+        return state[0].at[at[of]].add(coarse), state[1].at[at[of]].add(term - coarse)
+
+    coarse, rest = _fold(X, split, (zeros, zeros), lanes)
+    return coarse + rest
+
+
+@eqx.filter_custom_jvp
+def _product(X: Sparse, w: Float[Array, " p"]) -> Float[Array, " n"]:
+    return _sums(X, lambda data, rows, cols: data * w[cols], 0)
+
+
+@eqx.filter_custom_jvp
+def _transposed_product(X: Sparse, r: Float[Array, " n"]) -> Float[Array, " p"]:
+    return _sums(X, lambda data, rows, cols: data * r[rows], 1, _LANES)
+
+
+@eqx.filter_custom_jvp
+def _columns(X: Sparse, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
+    n, p = X.shape
+    k = indices.shape[0]
+    # Slot of each feature in the block; k, which the scatter drops, for those not wanted.
+    slots = jnp.full(p, k, jnp.int32).at[indices].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
+
+    def in_two_axes(block: Array, data: Array, rows: Array, cols: Array) -> Array:
+        return block.at[slots[cols], rows].add(data, mode="drop")
+
+    def in_one_axis(block: Array, data: Array, rows: Array, cols: Array) -> Array:
+        return block.at[slots[cols] * n + rows].add(data, mode="drop")
+
+    # One axis takes half the time of two: entries not wanted land in row k.
+    if k * n + n > jnp.iinfo(jnp.int32).max:
+        return _fold(X, in_two_axes, jnp.zeros((k, n), X.dtype))
+    return _fold(X, in_one_axis, jnp.zeros(k * n, X.dtype)).reshape(k, n)
+
+
+# Loops over chunks would be slow to transpose: tangents are sums over all entries at once.
+
+
+@_product.def_jvp
+def _product_jvp(primals: Any, tangents: Any) -> Any:
+    def plain(X: Sparse, w: Array) -> Array:
+        return jax.ops.segment_sum(X.data * w[X.cols], X.rows, X.shape[0])
+
+    return _product(*primals), eqx.filter_jvp(plain, primals, tangents)[1]
+
+
+@_transposed_product.def_jvp
+def _transposed_product_jvp(primals: Any, tangents: Any) -> Any:
+    def plain(X: Sparse, r: Array) -> Array:
+        return jax.ops.segment_sum(X.data * r[X.rows], X.cols, X.shape[1])
+
+    return _transposed_product(*primals), eqx.filter_jvp(plain, primals, tangents)[1]
+
+
+@_columns.def_jvp
+def _columns_jvp(primals: Any, tangents: Any) -> Any:
+    indices = primals[1]
+
+    def plain(X: Sparse) -> Array:
+        k = indices.shape[0]
+        slots = jnp.full(X.shape[1], k).at[indices].set(jnp.arange(k), mode="drop")
+        block = jnp.zeros((k, X.shape[0]), X.dtype)
+        return block.at[slots[X.cols], X.rows].add(X.data, mode="drop")
+
+    return _columns(*primals), eqx.filter_jvp(plain, primals[:1], tangents[:1])[1]
 
 
 def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Sparse:

@@ -121,7 +121,8 @@ class L1(AbstractStrengthPenalty, AbstractSeparablePenalty, AbstractVariationalP
         return 1.0 / jnp.maximum(1.0, jnp.max(self.saturation(c, c)))
 
     def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
-        terms = jnp.where(w == 0, 0.0, self._slopes_for(w) * jnp.abs(w) - w * c)
+        # The difference first: near the solution it is exact, and the products would cancel.
+        terms = jnp.where(w == 0, 0.0, (self._slopes_for(w) - jnp.sign(w) * c) * jnp.abs(w))
         slack = 1 + 4 * jnp.finfo(c.dtype).eps
         inside = jnp.all(self.saturation(w, c) <= slack)
         if self.nonnegative:

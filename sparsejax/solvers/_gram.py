@@ -16,6 +16,8 @@ from ..penalties._base import per_row
 from ..penalties._block_matrix import BlockMatrix
 from ._curvature import AbstractCurvature, positive_solve
 
+_MANY = 1024  # features whose factorisation takes longer than all else
+
 
 class GramProblem(eqx.Module):
     """min over b of (b − b₀)ᵀG(b − b₀)/2 − cᵀ(b − b₀) + g(b/scale).
@@ -57,8 +59,11 @@ class GramProblem(eqx.Module):
     @property
     def support_sizes(self) -> tuple[int, ...]:
         """The widths and the numbers between: factorising costs the cube of the size."""
-        between = [(low + high) // 2 for low, high in itertools.pairwise(self.widths)]
-        return tuple(sorted({*self.widths, *between}))
+        sizes = set(self.widths)
+        for low, high in itertools.pairwise(self.widths):
+            parts = 4 if high >= 2 * low >= _MANY else 2
+            sizes |= set(range(low, high, max((high - low) // parts, 1)))
+        return tuple(sorted(sizes))
 
     @property
     def unit(self) -> Float[Array, "k ..."]:

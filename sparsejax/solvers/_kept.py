@@ -1,6 +1,7 @@
 """What is known of a working set's matrix, kept from one step to the next."""
 
 import abc
+import math
 from typing import Self
 
 import equinox as eqx
@@ -11,8 +12,8 @@ from jaxtyping import Array, Float, Int
 from .._problem import Problem
 from ._curvature import AbstractCurvature, Columns, Gram
 
-_BLOCK = 256  # rows that are updated at once
-_SMALL = 256  # features up to which nothing is worth keeping
+_BLOCK = 32  # rows that are updated at once
+_CHEAP = 2**26  # products in a Gram matrix of which nothing is worth keeping
 
 
 class AbstractKept(eqx.Module):
@@ -27,8 +28,24 @@ class AbstractKept(eqx.Module):
         """The matrix, in its leading block."""
 
     @abc.abstractmethod
-    def update(self, problem: Problem, chosen: Int[Array, " w"]) -> "AbstractKept":
-        """The same memory for the features ``chosen``, perhaps in another order."""
+    def update(
+        self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
+    ) -> "AbstractKept":
+        """The same memory for the first ``wanted`` of the features ``chosen``, best first.
+
+        Perhaps in another order, and with others where there is room. Never narrower than
+        ``least_width``.
+        """
+
+    def least_width(self, problem: Problem) -> Int[Array, ""]:
+        """How wide the next working set must be to keep what is worth keeping."""
+        del problem
+        return jnp.array(0)
+
+    def adopt(self, other: "AbstractKept") -> "AbstractKept":
+        """With what is worth taking over from a smaller memory, where this one is empty."""
+        del other
+        return self
 
 
 class KeptColumns(AbstractKept):
@@ -49,7 +66,10 @@ class KeptColumns(AbstractKept):
     def curvature(self) -> AbstractCurvature:
         return Columns(self.columns)
 
-    def update(self, problem: Problem, chosen: Int[Array, " w"]) -> "KeptColumns":
+    def update(
+        self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
+    ) -> "KeptColumns":
+        del wanted
         p, size = problem.X.shape[1], self.index.shape[0]
         width = chosen.shape[0]
         rows = problem.X.columns(chosen) * jnp.sqrt(problem.loss.row_weights(problem.y))
@@ -75,10 +95,23 @@ class KeptGram(AbstractKept):
     def curvature(self) -> AbstractCurvature:
         return Gram(self.gram)
 
-    def update(self, problem: Problem, chosen: Int[Array, " w"]) -> "KeptGram":
-        width = chosen.shape[0]
-        anew = width <= _SMALL or width == problem.X.shape[1]
-        return (_form if anew else _exchange)(problem, self, chosen)
+    def update(
+        self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
+    ) -> "KeptGram":
+        if chosen.shape[0] <= _cheap_width(problem):
+            return _form(problem, self, chosen)
+        return _exchange(problem, self, chosen, wanted)
+
+    def least_width(self, problem: Problem) -> Int[Array, ""]:
+        return jnp.where(self.width > _cheap_width(problem), self.width, 0)
+
+    def adopt(self, other: AbstractKept) -> "KeptGram":
+        if not isinstance(other, KeptGram):
+            return self
+        index = jax.lax.dynamic_update_slice(self.index, other.index, (0,))
+        return KeptGram(
+            index, other.width, jax.lax.dynamic_update_slice(self.gram, other.gram, (0, 0))
+        )
 
     def holding(
         self, index: Int[Array, " w"], gram: Float[Array, "k k"], num_features: int
@@ -88,6 +121,11 @@ class KeptGram(AbstractKept):
         rest = (0, self.index.shape[0] - width)
         index = jnp.pad(index, rest, constant_values=num_features)
         return KeptGram(index, jnp.array(width), gram)
+
+
+def _cheap_width(problem: Problem) -> int:
+    """The number of features whose Gram matrix may as well be formed anew."""
+    return math.isqrt(_CHEAP // problem.X.shape[0])
 
 
 def _form(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGram:
@@ -107,34 +145,39 @@ def _form(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGra
     return kept.holding(jnp.arange(p, dtype=chosen.dtype), gram, p)
 
 
-def _exchange(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGram:
+def _exchange(
+    problem: Problem, kept: KeptGram, chosen: Int[Array, " w"], wanted: Int[Array, ""]
+) -> KeptGram:
     """The same, but features of the last working set stay in their rows and are not computed.
 
-    New ones take the rows of those that leave, a block of rows at a time.
+    New ones take empty rows or, for lack of them, those of the features that matter least, a block
+    of rows at a time. Others stay where there is room; of groups, nothing may: they would be cut.
     """
     p, width, size = problem.X.shape[1], chosen.shape[0], kept.gram.shape[0]
-    # Rows beyond a narrower block would have to move: begin anew.
-    held = jnp.where(kept.width <= width, kept.index[:width], p)
-    is_chosen = jnp.zeros(p + 1, bool).at[chosen].set(True).at[p].set(False)
-    stays = is_chosen[held]
-    is_held = jnp.zeros(p + 1, bool).at[held].set(True)
-    (free,) = jnp.nonzero(~stays, size=width, fill_value=size)
-    (new,) = jnp.nonzero(~is_held[chosen], size=width, fill_value=width)
+    held, order = kept.index[:width], jnp.arange(width, dtype=chosen.dtype)
+    rank = jnp.full(p + 1, width, chosen.dtype).at[chosen].set(order).at[p].set(2 * width)
+    is_held = jnp.zeros(p + 1, bool).at[held].set(True).at[p].set(True)
+    enters = (order < wanted) & ~is_held[chosen]
+    (new,) = jnp.nonzero(enters, size=width, fill_value=width)
+    grouped = problem.penalty.groups_of_coordinates is not None
+    count = jnp.sum(rank[held] >= wanted) if grouped else jnp.sum(enters)
+    least = jnp.argsort(-rank[held], stable=True)
+    free = jnp.where(order < count, least, size)
     entering = chosen.at[new].get(mode="fill", fill_value=p)
     index = held.at[free].set(entering, mode="drop")
     blocks = -(-width // _BLOCK)
     rows = jnp.pad(free, (0, blocks * _BLOCK - width), constant_values=size).reshape(blocks, -1)
-    used = (jnp.sum(~stays) + _BLOCK - 1) // _BLOCK
 
     def update(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
         columns = problem.X.columns(index)
 
         def fill(i: Int[Array, ""], gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
             fresh = columns.at[rows[i]].get(mode="fill", fill_value=0.0)
-            block = problem.loss.gram(fresh, columns, problem.y)
-            gram = gram.at[rows[i], :width].set(block, mode="drop")
-            return gram.at[:width, rows[i]].set(block.T, mode="drop")
+            # This way around, a narrow block takes no longer a row than a wide one.
+            block = problem.loss.gram(columns, fresh, problem.y)
+            gram = gram.at[:width, rows[i]].set(block, mode="drop")
+            return gram.at[rows[i], :width].set(block.T, mode="drop")
 
-        return jax.lax.fori_loop(0, used, fill, gram)
+        return jax.lax.fori_loop(0, (count + _BLOCK - 1) // _BLOCK, fill, gram)
 
-    return kept.holding(index, jax.lax.cond(used > 0, update, lambda gram: gram, kept.gram), p)
+    return kept.holding(index, jax.lax.cond(count > 0, update, lambda gram: gram, kept.gram), p)

@@ -20,15 +20,15 @@ from ._gram_coordinate_descent import GramCoordinateDescent
 from ._kept import AbstractKept, KeptColumns, KeptGram
 from ._semismooth_newton import SemismoothNewton
 from ._touching import touching_at
+from ._widths import MIDDLE, any_task, by_columns, phases_of, possible_widths, wanted_width
 
-_SMALLEST, _MIDDLE, _LARGEST = 64, 256, 4096
 _BEGUN = 1e-3  # gap of the Lasso that a concave penalty begins with
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 
 class _State(eqx.Module):
     iterate: Iterate
-    kept: AbstractKept | None  # within a phase
+    kept: AbstractKept | None  # what the phase so far has left
     steps: Int[Array, ""]
     inner: Int[Array, ""]
     width: Int[Array, ""]  # of the last working set
@@ -41,7 +41,7 @@ class WorkingSet(AbstractSolver):
 
     Each step takes the features whose pull is largest beside those in the support, solves the
     problem restricted to them through its Gram matrix, and computes the duality gap of the whole
-    problem with one pass over X and one over its transpose. Widths are powers of two.
+    problem with one pass over X and one over its transpose. Widths come from a short list.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ class WorkingSet(AbstractSolver):
             start = _begun(problem, start, max_steps)
         zero = jnp.array(0)
         state = _State(start, None, zero, zero, zero, start.error, zero)
-        widths = _widths(problem)
-        for phase in _phases(problem, widths):
+        widths = possible_widths(problem)
+        for phase in phases_of(problem, widths):
             state = self._phase(problem, state, tol, max_steps, phase, last=phase[-1] == widths[-1])
         return state.iterate, {
             "num_steps": state.steps,
@@ -98,25 +98,32 @@ class WorkingSet(AbstractSolver):
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = (state.iterate.error > tol) & (state.steps < max_steps)
-            fits = True if last else _wanted(problem, state.iterate)[0] <= widths[-1]
+            fits = True if last else wanted_width(problem, state.iterate)[0] <= widths[-1]
             return going & (state.stalled < _PATIENCE) & fits
 
-        def loop(state: _State) -> _State:
-            state = replace(state, kept=_memory(problem, widths))
-            step = lambda state: self._step(problem, state, tol, widths)  # noqa: E731
-            state = jax.lax.while_loop(unfinished, step, state)
-            return replace(state, kept=None)
+        def step(state: _State) -> _State:
+            return self._step(problem, state, tol, widths)
 
-        return jax.lax.cond(unfinished(state), loop, lambda state: state, state)
+        def loop(state: _State) -> _State:
+            memory = _memory(problem, widths)
+            memory = memory if state.kept is None else memory.adopt(state.kept)
+            state = jax.lax.while_loop(unfinished, step, replace(state, kept=memory))
+            return replace(state, kept=None) if last else state
+
+        def skip(state: _State) -> _State:
+            return replace(state, kept=None if last else _memory(problem, widths))
+
+        return jax.lax.cond(unfinished(state), loop, skip, state)
 
     def _step(
         self, problem: Problem, state: _State, tol: Float[Array, ""], widths: tuple[int, ...]
     ) -> _State:
         iterate = state.iterate
         assert state.kept is not None
-        wanted, settled = _wanted(problem, iterate)
-        choice = jnp.sum(wanted > jnp.array(widths[:-1], int))
-        kept = _gather(problem, iterate, state.kept, choice, widths)
+        wanted, settled = wanted_width(problem, iterate)
+        width = jnp.maximum(wanted, state.kept.least_width(problem))
+        choice = jnp.sum(width > jnp.array(widths[:-1], int))
+        kept = _gather(problem, iterate, state.kept, wanted, choice, widths)
         # Features still to come change the solution anyway, but the first few may be all.
         fraction = jnp.where(settled, 0.0, jnp.where(state.steps == 0, 1e-3, 0.3))
         if is_concave(problem):  # for these, the last digits are not free
@@ -165,112 +172,32 @@ def _begun(problem: Problem, start: Iterate, max_steps: Int[Array, ""]) -> Itera
     return jax.lax.cond(jnp.any(start.coef != 0), lambda: start, lasso)
 
 
-def _widths(problem: Problem) -> tuple[int, ...]:
-    """Powers of two up to what a support can need, or the largest Gram matrix worth forming.
-
-    Above 1024 the numbers halfway between as well: there a Gram matrix takes seconds.
-    """
-    n, p = problem.X.shape
-    support = problem.penalty.max_support(n, p)
-    # Room for features that will leave again; whole groups have that room within.
-    wanted = 2 * support if problem.penalty.groups_of_coordinates is None else support
-    bound = min(p, max(wanted, _SMALLEST), _LARGEST)
-    widths = [_SMALLEST]
-    while widths[-1] < bound:
-        width = 2 * widths[-1]
-        halfway = 3 * width // 4
-        widths += [halfway, width] if 1024 < halfway < bound else [width]
-    return (*widths[:-1], min(widths[-1], p))
-
-
-def _phases(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Widths that share a memory.
-
-    Where there may be large working sets, small ones have a Gram matrix of their own: clearing that
-    of the large ones takes longer than solving a very sparse problem. It also takes that much
-    longer to compile. Supports of groups can be so much larger than they mostly are that one in
-    between is worth it. Each phase keeps the last width of the one before, for a support that has
-    shrunk.
-    """
-    if is_concave(problem):  # one more program would take longer to compile than it saves
-        return [widths]
-    limits = [_MIDDLE] if widths[-1] > 2 * _MIDDLE else []
-    if problem.penalty.groups_of_coordinates is not None:
-        if _by_columns(problem, widths) and problem.X.shape[0] <= 4 * _MIDDLE:
-            return [widths]
-        limits += [4 * _MIDDLE] if widths[-1] > 4 * _MIDDLE else []
-    ends = [sum(width <= limit for width in widths) for limit in limits]
-    begins = [0, *(end - 1 for end in ends)]
-    return [widths[begin:end] for begin, end in zip(begins, [*ends, len(widths)], strict=True)]
-
-
-def _by_columns(problem: Problem, widths: tuple[int, ...]) -> bool:
-    """Whether supports may be so much larger than the samples that no Gram matrix is worth it.
-
-    Supports of single coefficients never are.
-    """
-    penalty = problem.penalty
-    blocks = penalty.groups_of_coordinates is not None or isinstance(penalty, RowL2)
-    return blocks and widths[-1] > 2 * problem.X.shape[0]
-
-
 def _memory(problem: Problem, widths: tuple[int, ...]) -> AbstractKept:
     """For the working sets of a phase."""
-    memory = KeptColumns if _by_columns(problem, widths) else KeptGram
+    memory = KeptColumns if by_columns(problem, widths) else KeptGram
     return memory.empty(problem, widths[-1])
-
-
-def _wanted(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
-    """How many features to take, and whether the support is nearly settled.
-
-    Early on the support doubles, when it is large it grows by half; near the end just what is
-    violated is added. With more samples than features, what is violated is mostly what is missing,
-    so that far more is taken at once.
-    """
-    n, p = problem.X.shape
-    penalty = problem.penalty
-    moving = _rows(penalty.support(iterate.coef))
-    violated = ~moving & (penalty.saturation(iterate.coef, iterate.pull) > 1)
-    settled = jnp.sum(violated) <= 2 + jnp.sum(moving) // 10
-    groups = penalty.groups_of_coordinates
-    if groups is not None:  # they come and stay as a whole
-        moving, violated = _spread(moving, groups), _spread(violated, groups)
-    support = jnp.sum(moving)
-    growth = jnp.where(support <= 128, jnp.maximum(support, _SMALLEST // 2), 64 + support // 2)
-    growth = 128 + support if p <= n else growth
-    wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
-    # Room for a group that is cut off where the working set ends.
-    return wanted if groups is None else wanted + groups[2], settled
-
-
-def _rows(chosen: Bool[Array, "p ..."]) -> Bool[Array, " p"]:
-    """The features of which anything is chosen, for any task."""
-    return jnp.any(chosen, axis=tuple(range(1, chosen.ndim)))
-
-
-def _spread(
-    chosen: Bool[Array, " p"], groups: tuple[Int[Array, " p"], int, int]
-) -> Bool[Array, " p"]:
-    """All of every group of which anything is chosen."""
-    labels, num_groups, _ = groups
-    return (jax.ops.segment_sum(chosen.astype(jnp.int32), labels, num_groups) > 0)[labels]
 
 
 def _gather(
     problem: Problem,
     iterate: Iterate,
     kept: AbstractKept,
+    wanted: Int[Array, ""],
     choice: Int[Array, ""],
     widths: tuple[int, ...],
 ) -> AbstractKept:
     """The next working set and its matrix."""
-    moving = _rows(problem.penalty.support(iterate.coef))
+    moving = any_task(problem.penalty.support(iterate.coef))
     saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
     # Ranking needs no more than float32, for which there is a fast top_k on CPU.
     score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
+    grouped = problem.penalty.groups_of_coordinates is not None
 
     def gather(width: int) -> AbstractKept:
-        return kept.update(problem, _highest(problem.penalty, score, width).astype(jnp.int32))
+        chosen = _highest(problem.penalty, score, width).astype(jnp.int32)
+        # Where their Gram matrix is cheap, what may be wanted later comes along.
+        full = grouped or width <= MIDDLE
+        return kept.update(problem, chosen, jnp.array(width) if full else wanted)
 
     return switch_width(choice, widths, gather)
 

@@ -1,0 +1,95 @@
+"""How many features a working set takes."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from .._certificate import Iterate
+from .._problem import Problem
+from ..penalties import RowL2
+from ._base import is_concave
+
+_SMALLEST, MIDDLE, _LARGEST = 64, 256, 4096
+_STEPS = (16, _SMALLEST, 128, MIDDLE, 512, 1024, 1536, 2048, 3072, _LARGEST)
+_ROOM = 512  # for features that will leave again
+
+
+def possible_widths(problem: Problem) -> tuple[int, ...]:
+    """Widths up to what a support can need, or the largest Gram matrix worth forming."""
+    n, p = problem.X.shape
+    support = problem.penalty.max_support(n, p)
+    # Whole groups have room for features that will leave again.
+    single = problem.penalty.groups_of_coordinates is None
+    wanted = support + min(support, _ROOM) if single else support
+    bound = min(p, max(wanted, _SMALLEST), _LARGEST)
+    # A Gram matrix of many samples is dear, and one of so few features soon compiled.
+    steps = sorted((*_STEPS, 384, 768)) if p <= n else _STEPS
+    return (*(step for step in steps if step < bound), min(p, *(s for s in steps if s >= bound)))
+
+
+def phases_of(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Widths that share a memory.
+
+    Where there may be large working sets, small ones have a Gram matrix of their own: clearing that
+    of the large ones takes longer than solving a very sparse problem. It also takes that much
+    longer to compile. Supports of groups can be so much larger than they mostly are that one in
+    between is worth it. Each phase keeps the last width of the one before, for a support that has
+    shrunk.
+    """
+    if is_concave(problem):  # one more program would take longer to compile than it saves
+        return [widths]
+    limits = [MIDDLE] if widths[-1] > 2 * MIDDLE else []
+    if problem.penalty.groups_of_coordinates is not None:
+        if by_columns(problem, widths) and problem.X.shape[0] <= 4 * MIDDLE:
+            return [widths]
+        limits += [4 * MIDDLE] if widths[-1] > 4 * MIDDLE else []
+    ends = [sum(width <= limit for width in widths) for limit in limits]
+    begins = [0, *(end - 1 for end in ends)]
+    return [widths[begin:end] for begin, end in zip(begins, [*ends, len(widths)], strict=True)]
+
+
+def by_columns(problem: Problem, widths: tuple[int, ...]) -> bool:
+    """Whether supports may be so much larger than the samples that no Gram matrix is worth it.
+
+    Supports of single coefficients never are.
+    """
+    penalty = problem.penalty
+    blocks = penalty.groups_of_coordinates is not None or isinstance(penalty, RowL2)
+    return blocks and widths[-1] > 2 * problem.X.shape[0]
+
+
+def wanted_width(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+    """How many features to take, and whether the support is nearly settled.
+
+    Early on the support doubles, of groups it grows by half when it is large; near the end just
+    what is violated is added. With more samples than features, what is violated is mostly what is
+    missing, so that far more is taken at once.
+    """
+    n, p = problem.X.shape
+    penalty = problem.penalty
+    moving = any_task(penalty.support(iterate.coef))
+    violated = ~moving & (penalty.saturation(iterate.coef, iterate.pull) > 1)
+    settled = jnp.sum(violated) <= 2 + jnp.sum(moving) // 10
+    groups = penalty.groups_of_coordinates
+    if groups is not None:  # they come and stay as a whole
+        moving, violated = _spread(moving, groups), _spread(violated, groups)
+    support = jnp.sum(moving)
+    growth = jnp.maximum(support, _SMALLEST // 2)
+    growth = growth if groups is None else jnp.minimum(growth, 64 + support // 2)
+    growth = 128 + support if p <= n else growth
+    wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
+    # Room for a group that is cut off where the working set ends.
+    return wanted if groups is None else wanted + groups[2], settled
+
+
+def any_task(chosen: Bool[Array, "p ..."]) -> Bool[Array, " p"]:
+    """The features of which anything is chosen, for any task."""
+    return jnp.any(chosen, axis=tuple(range(1, chosen.ndim)))
+
+
+def _spread(
+    chosen: Bool[Array, " p"], groups: tuple[Int[Array, " p"], int, int]
+) -> Bool[Array, " p"]:
+    """All of every group of which anything is chosen."""
+    labels, num_groups, _ = groups
+    return (jax.ops.segment_sum(chosen.astype(jnp.int32), labels, num_groups) > 0)[labels]
