@@ -9,7 +9,7 @@ import pytest
 
 import sparsejax as sj
 
-ROOMS = ["", "penalties", "losses", "designs", "solvers", "bilevel"]
+ROOMS = ["", "penalties", "losses", "designs", "solvers", "bilevel", "applications.language"]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
     "path Path",
@@ -21,6 +21,8 @@ PROMISED = {
     "designs": "standardise as_design AbstractDesign",
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage",
     "bilevel": "tune Holdout KFold",
+    "applications.language": "Llama LlamaConfig GPT GPTConfig load load_tokeniser save chunks "
+    "cross_entropy perplexity smollm2_path",
 }
 
 
