@@ -491,6 +491,9 @@ def test_folders_that_are_not_whole(tmp_path):
         language.load(folder)
     with pytest.raises(FileNotFoundError, match=r"tokenizer.json"):
         language.load_tokeniser(folder)
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(ValueError, match=r"tokenizer.json: not a tokeniser"):
+        language.load_tokeniser(folder)
     with pytest.raises(FileNotFoundError, match=r"nowhere"):
         language.load(tmp_path / "nowhere")
 

@@ -21,8 +21,8 @@ PROMISED = {
     "designs": "standardise as_design AbstractDesign",
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage",
     "bilevel": "tune Holdout KFold",
-    "applications.language": "Llama LlamaConfig GPT GPTConfig load load_tokeniser save chunks "
-    "cross_entropy perplexity smollm2_path",
+    "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
+    "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
 }
 
 

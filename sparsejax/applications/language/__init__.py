@@ -8,8 +8,10 @@ from ._load import (
     save as save,
     smollm2_path as smollm2_path,
 )
+from ._model import AbstractLanguageModel as AbstractLanguageModel
 from ._perplexity import (
     chunks as chunks,
     cross_entropy as cross_entropy,
     perplexity as perplexity,
 )
+from ._prune import Pruned as Pruned, prune as prune

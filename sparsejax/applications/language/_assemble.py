@@ -6,10 +6,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.tree_util as jtu
 import numpy as np
 
-from ._layouts import Layout, named_leaves
+from ...nn._leaves import named_leaves, replace_leaves
+from ._layouts import Layout
 from ._model import AbstractLanguageModel
 
 
@@ -68,7 +68,7 @@ def assemble(
     strangers = {name for name in names if not name.endswith(layout.ignored)} - known
     if strangers:
         raise ValueError(f"{file}: the tensor {min(strangers)!r} has no place in the model.")
-    return jtu.tree_unflatten(jtu.tree_structure(skeleton), [found[name] for name in leaves])
+    return replace_leaves(skeleton, {name: found.get(name) for name in leaves})
 
 
 def disassemble(model: AbstractLanguageModel, layout: Layout) -> dict[str, np.ndarray]:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax.tree_util as jtu
-
 
 class Layout(NamedTuple):
     """Names of tensors, and of the leaves that they hold.
@@ -49,12 +47,6 @@ class Entry(NamedTuple):
     name: str
     leaves: tuple[str, ...]
     transposed: bool
-
-
-def named_leaves(model: Any) -> dict[str, Any]:
-    """Leaves by name, as in ``blocks.0.attention.query.weight``."""
-    leaves, _ = jtu.tree_flatten_with_path(model)
-    return {jtu.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def _weights(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

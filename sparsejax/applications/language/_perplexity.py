@@ -53,7 +53,7 @@ def chunks(tokeniser: Any, texts: Iterable[str], length: int) -> Int[np.ndarray,
 
 
 def cross_entropy(
-    model: AbstractLanguageModel, tokens: Int[Array, "chunks length"]
+    model: AbstractLanguageModel, tokens: Int[Array | np.ndarray, "chunks length"]
 ) -> Float[Array, "chunks"]:
     """Mean −log p of every token but the first of each piece, given those before it.
 
@@ -89,7 +89,9 @@ def cross_entropy(
     return _losses(_without_blocks(model), x, jnp.asarray(tokens))
 
 
-def perplexity(model: AbstractLanguageModel, tokens: Int[Array, "chunks length"]) -> float:
+def perplexity(
+    model: AbstractLanguageModel, tokens: Int[Array | np.ndarray, "chunks length"]
+) -> float:
     """exp of the mean cross-entropy of all predicted tokens.
 
     Parameters
@@ -110,7 +112,7 @@ def perplexity(model: AbstractLanguageModel, tokens: Int[Array, "chunks length"]
 
 
 def embedded(
-    model: AbstractLanguageModel, tokens: Int[Array, "chunks length"]
+    model: AbstractLanguageModel, tokens: Int[Array | np.ndarray, "chunks length"]
 ) -> Float[Array, "chunks length width"]:
     """What goes into the first block."""
     return _embed(_without_blocks(model), _checked(tokens, model.embedding.weight.shape[0]))
@@ -124,7 +126,9 @@ def through(
     return jax.lax.map(block, x)
 
 
-def _checked(tokens: Int[Array, "chunks length"], vocab: int) -> Int[Array, "chunks length"]:
+def _checked(
+    tokens: Int[Array | np.ndarray, "chunks length"], vocab: int
+) -> Int[Array, "chunks length"]:
     """Tokens that the model knows: JAX would take the last one for any number above."""
     tokens = jnp.asarray(tokens)
     if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
