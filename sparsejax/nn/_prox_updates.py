@@ -71,6 +71,7 @@ def prox_updates(
         updates: optax.Updates, state: ProxState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, ProxState]:
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        rate = jnp.asarray(rate)
         steps = named_leaves(updates)
         for name, (w, step) in moving_weights(updates, params, where).items():
             coef = as_coefficients(penalty, w + step, name)

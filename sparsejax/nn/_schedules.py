@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float
 
 from ._pattern import checked_sparsity
 
@@ -79,8 +79,8 @@ def cubic(sparsity: float, begin: int, end: int, every: int = 1) -> optax.Schedu
     if every < 1:
         raise ValueError(f"`every` must be positive; got {every}.")
 
-    def schedule(count: Int[Array, ""] | int) -> Float[Array, ""]:
-        count = jnp.asarray(count)
+    def schedule(step: ArrayLike) -> Float[Array, ""]:
+        count = jnp.asarray(step)
         since = (count - begin) // every * every
         t = jnp.where(count >= end, 1.0, jnp.clip(since / (end - begin), 0.0, 1.0))
         return final * (1 - (1 - t) ** 3)
