@@ -15,12 +15,14 @@ PROMISED = {
     "path Path",
     "penalties": "L1 ElasticNet Box GroupL2 SparseGroup GroupLinf Linf RowL2 Nuclear Schatten "
     "SLOPE KSupport Simplex TotalVariation FusedLasso Analysis OverlappingGroups "
-    "difference_operator difference_groups MCP SCAD CappedL1 LogSum Lq L0",
+    "difference_operator difference_groups MCP SCAD CappedL1 LogSum Lq L0 "
+    "Cardinality",
     "losses": "Squared Huber Logistic Multinomial Poisson Gamma Cox SquareRoot Quantile Hinge "
     "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",
-    "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage",
-    "bilevel": "tune Holdout KFold",
+    "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
+    "IRLS LocalSearch HardThresholdingPursuit",
+    "bilevel": "tune trust_steps Holdout KFold Folds SURE",
 }
 
 

@@ -21,6 +21,7 @@ import jax  # noqa: E402
 from bench.nonconvex import expression, figures, recovery, stages  # noqa: E402
 
 EXPERIMENTS = ("stages", "recovery", "expression")
+VERDICTS = {"stages": stages.verdicts, "expression": expression.verdicts}
 
 
 def rows_of(name: str, fast: bool, trials: int, restarts: int) -> Iterator[dict]:
@@ -68,8 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
             rows.append(row)
             write(rows, options.out / f"{name}.csv")
         getattr(figures, name)(rows, options.out / f"{name}.png")
-        if name == "stages":
-            print(*stages.verdicts(rows), sep="\n")
+        if name in VERDICTS:
+            print(*VERDICTS[name](rows), sep="\n")
 
 
 if __name__ == "__main__":

@@ -89,3 +89,26 @@ def rows(ratios: int, repeats: int, budget: float) -> Iterator[dict]:
                 row["objective"] = objective(name, coef, strength)
                 row["nonzeros"] = int(np.count_nonzero(coef))
                 yield row
+
+
+def verdicts(rows: list[dict]) -> Iterator[str]:
+    """Of each of our solvers: its time and its objective relative to skglm's."""
+    cells = {(row["case"], row["strength"], row["solver"]): row for row in rows}
+    for solver in dict.fromkeys(row["solver"] for row in rows if row["solver"] != "skglm"):
+        pairs = [
+            (row, cells[case, strength, "skglm"])
+            for (case, strength, name), row in cells.items()
+            if name == solver and (case, strength, "skglm") in cells
+        ]
+        if not pairs:
+            continue
+        ratios = [ours["seconds"] / theirs["seconds"] for ours, theirs in pairs]
+        values = [ours["objective"] / theirs["objective"] - 1 for ours, theirs in pairs]
+        higher = sum(value > 1e-8 for value in values)
+        lower = sum(value < -1e-8 for value in values)
+        mean, reached = np.exp(np.nanmean(np.log(ratios))), np.isfinite(ratios).sum()
+        yield (
+            f"{solver} / skglm: time {mean:.2f} (geometric mean, {reached} of {len(pairs)}); "
+            f"objective lower in {lower}, higher in {higher}, equal in the others: "
+            f"{100 * min(values):.1f} % to {100 * max(values):+.1f} %"
+        )

@@ -6,4 +6,6 @@ from ._criteria import (
     Holdout as Holdout,
     KFold as KFold,
 )
+from ._sure import SURE as SURE
+from ._trust_steps import trust_steps as trust_steps
 from ._tune import History as History, Tuned as Tuned, tune as tune

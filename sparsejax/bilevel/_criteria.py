@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from .._arrays import inexact
 from .._problem import Problem, matvec
+from .._solution import RESULTS, Solution
 from .._solve import solve
 from ..designs import AbstractDesign, as_design
 
@@ -26,6 +27,11 @@ class AbstractCriterion(eqx.Module):
         self, problem: Problem, init: Float[Array, "..."], tol: float
     ) -> tuple[Float[Array, ""], Float[Array, "..."]]:
         """The criterion, differentiable in the problem, and coefficients to start from next."""
+
+
+def valid_or_infinite(value: Float[Array, "..."], solution: Solution) -> Float[Array, "..."]:
+    """What was made of a solution, or infinity where a step led out of range (a ratio above 1)."""
+    return jnp.where(solution.result == RESULTS.invalid, jnp.inf, value)
 
 
 class Holdout(AbstractCriterion):
@@ -63,7 +69,7 @@ class Holdout(AbstractCriterion):
         predictions = matvec(self.X, solution.coef) + solution.intercept
         loss = problem.loss.reweighted(None)
         error = loss.value(predictions, loss.targets(self.y.astype(init.dtype)))
-        return error, jax.lax.stop_gradient(solution.coef)
+        return valid_or_infinite(error, solution), jax.lax.stop_gradient(solution.coef)
 
 
 class Folds(AbstractCriterion):
@@ -112,7 +118,7 @@ class Folds(AbstractCriterion):
             solution = solve(trained, init=init, tol=tol, throw=False)
             predictions = problem.predict(solution.coef, solution.intercept)
             error = problem.loss.reweighted(test).value(predictions, problem.y)
-            return error, jax.lax.stop_gradient(solution.coef)
+            return valid_or_infinite(error, solution), jax.lax.stop_gradient(solution.coef)
 
         train, test = self.train.astype(init.dtype), self.test.astype(init.dtype)
         # One fold after the other: batched, each would run every branch of the solver.

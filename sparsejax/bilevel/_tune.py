@@ -7,14 +7,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._arguments import checked_problem
+from .._checks import is_concrete
 from .._problem import Problem
 from .._solution import Solution
 from .._solve import solve
 from ..penalties import AbstractStrengthPenalty
 from ._criteria import AbstractCriterion
+from ._trust_steps import trust_steps
+
+_SHORTEST = 1e-3  # step that is still worth an evaluation
+_DEFAULT = trust_steps()  # one object, so that tuning again compiles nothing
 
 
 class History(eqx.Module):
@@ -57,28 +62,33 @@ def tune(
     optimizer: optax.GradientTransformation | None = None,
     where: Callable[[Problem], Any] | None = None,
     tol: float = 1e-8,
+    positive: bool = True,
 ) -> Tuned:
-    """Minimise a criterion over positive parameters of a problem by its hypergradient.
+    """Minimise a criterion over parameters of a problem by its hypergradient.
 
-    The parameters are moved on the logarithmic scale, so that they stay positive and a step means
-    the same at any size. Every inner solve starts from the one before; all steps run in one
-    compiled call. The best parameters met are returned, not the last.
+    Positive parameters are moved on the logarithmic scale, so that they stay positive and a step
+    means the same at any size. Every inner solve starts from the one before; all steps run in one
+    compiled call. The best parameters met are returned, not the last. Where the criterion is flat,
+    as it is at strengths so large that no coefficient is left, all parameters go down. The
+    criterion is not evaluated again once steps are shorter than 1e-3: the history stays as it is.
 
     Parameters
     ----------
     problem
-        Where to start: the values of the tuned leaves must be positive.
+        Where to start.
     criterion
-        ``Holdout(X, y)``, ``KFold(k)`` or ``Folds(train, test)``.
+        ``Holdout(X, y)``, ``KFold(k)``, ``Folds(train, test)`` or ``SURE(sigma)``.
     steps
-        Evaluations of the criterion and its gradient.
+        Evaluations of the criterion and its gradient at most.
     optimizer
-        An Optax transformation; by default Adam on the logarithms, with a step that decays from
-        0.5 to 0.02.
+        An Optax transformation of the logarithms; ``trust_steps()`` by default.
     where
-        Picks the leaves to tune; the strength of the penalty by default.
+        Picks the leaves to tune: one strength (that of the penalty, by default), one for every
+        feature, sample weights, or whatever else is in the problem.
     tol
         Tolerance of the inner solves.
+    positive
+        Whether the leaves are positive; if not, they are moved as they are.
 
     Returns
     -------
@@ -88,7 +98,8 @@ def tune(
     Raises
     ------
     ValueError
-        If ``steps`` is below one, or the folds do not fit the samples.
+        If ``steps`` is below one, the folds do not fit the samples, or a leaf that is told to be
+        positive is not.
     TypeError
         If there is no strength to tune and ``where`` is not given.
 
@@ -114,15 +125,36 @@ def tune(
                 f"{type(problem.penalty).__name__} has no strength: say with `where` what to tune."
             )
         where = _strength
-    if optimizer is None:
-        optimizer = optax.adam(optax.exponential_decay(0.5, steps, 0.04))
-    best, history = _descend(problem, criterion, steps, optimizer, where, tol)
+    if positive:
+        _check_positive(where(problem))
+    optimizer = _DEFAULT if optimizer is None else optimizer
+    best, history = _descend(problem, criterion, steps, optimizer, where, tol, positive)
     tuned = eqx.tree_at(where, problem, best)
     return Tuned(tuned, solve(tuned, tol=tol), history)
 
 
 def _strength(problem: Problem) -> Float[Array, ""]:
     return problem.penalty.strength
+
+
+def _check_positive(leaves: Any) -> None:
+    for leaf in jax.tree.leaves(leaves):
+        if is_concrete(leaf) and not bool(jnp.all(leaf > 0)):
+            raise ValueError(
+                "`where` picks a leaf that is not positive everywhere, and so has no logarithm: "
+                "start from positive values, or pass `positive=False`."
+            )
+
+
+class _State(eqx.Module):
+    """Where the descent stands; ``params`` are those to be evaluated next."""
+
+    params: Any
+    optimizer: Any
+    init: Array  # of the inner solves
+    best_value: Float[Array, ""]
+    best: Any
+    settled: Bool[Array, ""]
 
 
 @eqx.filter_jit
@@ -133,30 +165,49 @@ def _descend(
     optimizer: optax.GradientTransformation,
     where: Callable[[Problem], Any],
     tol: float,
+    positive: bool,
 ) -> tuple[Any, History]:
-    def evaluate(logs: Any, init: Array) -> tuple[Array, Array]:
-        moved = eqx.tree_at(where, problem, jax.tree.map(jnp.exp, logs))
+    transform = optax.with_extra_args_support(optimizer)
+    outward = jnp.exp if positive else lambda leaf: leaf
+
+    def evaluate(params: Any, init: Array) -> tuple[Array, Array]:
+        moved = eqx.tree_at(where, problem, jax.tree.map(outward, params))
         return criterion.value(moved, init, tol)
 
-    def step(carry: tuple, _: None) -> tuple[tuple, tuple]:
-        logs, state, init, best_value, best = carry
-        (value, init), gradient = jax.value_and_grad(evaluate, has_aux=True)(logs, init)
-        # Past the largest useful strength the criterion is flat: no gradient, no step.
+    def descend(state: _State) -> tuple[_State, tuple[Array, Any]]:
+        params = state.params
+        (value, init), gradient = jax.value_and_grad(evaluate, has_aux=True)(params, state.init)
         gradient = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradient)
-        better = value < best_value
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), logs, best)
-        updates, state = optimizer.update(gradient, state, logs)
-        carry = (
-            optax.apply_updates(logs, updates),
-            state,
-            init,
-            jnp.minimum(value, best_value),
-            best,
-        )
-        return carry, (value, logs)
+        if positive:
+            gradient = _downhill(gradient)
+        updates, inner = transform.update(gradient, state.optimizer, params, value=value)
+        better = value < state.best_value
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best)
+        least = jnp.minimum(value, state.best_value)
+        settled = optax.tree.norm(updates, ord=jnp.inf) < _SHORTEST
+        moved = optax.apply_updates(params, updates)
+        return _State(moved, inner, init, least, best, settled), (value, params)
 
-    logs = jax.tree.map(jnp.log, where(problem))
-    infinite = jnp.array(jnp.inf, problem.X.dtype)
-    first = (logs, optimizer.init(logs), criterion.start(problem), infinite, logs)
-    (*_, best), (values, visited) = jax.lax.scan(step, first, length=steps)
-    return jax.tree.map(jnp.exp, best), History(values, jax.tree.map(jnp.exp, visited))
+    def stay(state: _State) -> tuple[_State, tuple[Array, Any]]:
+        return state, (state.best_value, state.best)
+
+    def step(state: _State, _: None) -> tuple[_State, tuple[Array, Any]]:
+        return jax.lax.cond(state.settled, stay, descend, state)
+
+    params = jax.tree.map(jnp.log, where(problem)) if positive else where(problem)
+    first = _State(
+        params,
+        transform.init(params),
+        criterion.start(problem),
+        jnp.array(jnp.inf, problem.X.dtype),
+        params,
+        jnp.array(False),
+    )
+    final, (values, visited) = jax.lax.scan(step, first, length=steps)
+    return jax.tree.map(outward, final.best), History(values, jax.tree.map(outward, visited))
+
+
+def _downhill(gradient: Any) -> Any:
+    """The gradient, or all ones where it vanishes: a flat criterion has lost every coefficient."""
+    flat = jnp.all(jnp.array([jnp.all(g == 0) for g in jax.tree.leaves(gradient)]))
+    return jax.tree.map(lambda g: jnp.where(flat, 1.0, g), gradient)
