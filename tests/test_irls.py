@@ -32,7 +32,7 @@ def _numpy_irls(X, y, q, steps=60):
     return w
 
 
-@pytest.mark.parametrize("q", [1 / 2, 2 / 3])
+@pytest.mark.parametrize("q", [1 / 2, pytest.param(2 / 3, marks=pytest.mark.slow)])
 def test_interpolation_recovers_spikes_as_numpy_does(q):
     for seed in range(3):
         X, w, _ = _spikes(seed)
@@ -103,7 +103,7 @@ CONCAVE = {
 
 
 @pytest.mark.parametrize(
-    "name", ["lq", "mcp", *[pytest.param(n, marks=pytest.mark.slow) for n in CONCAVE]]
+    "name", ["lq", *[pytest.param(n, marks=pytest.mark.slow) for n in CONCAVE if n != "lq"]]
 )
 def test_least_squares_ends_stationary_and_no_higher_than_descent(name):
     for seed in range(2):
