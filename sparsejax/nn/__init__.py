@@ -4,6 +4,7 @@ from ._block import Block as Block
 from ._channel import Channel as Channel
 from ._distributions import erk as erk, uniform as uniform
 from ._drop_and_grow import drop_and_grow as drop_and_grow
+from ._factorisation import Factorised as Factorised, factorise as factorise
 from ._layerwise import (
     LayerwiseResult as LayerwiseResult,
     output_error as output_error,
