@@ -5,27 +5,39 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..._certificate import Iterate, iterate_at
 from ..._dual import generic_solver
 from ..._infeasible import least_squares_ray, lies_outside_range
 from ..._problem import Problem
-from ...losses import AbstractQuadraticLoss, AbstractVariationalLoss, Equality
+from ...losses import (
+    AbstractQuadraticLoss,
+    AbstractSmoothLoss,
+    AbstractVariationalLoss,
+    Equality,
+)
 from ...penalties import AbstractVariationalPenalty, Nuclear, RowL2
 from .._base import AbstractSolver, check_convex
 from .._gram import AbstractGramSolver, GramProblem
-from .._prox_newton import quadratic_solver
+from .._prox_newton import ProxNewton, quadratic_solver
 from .._semismooth_newton import SemismoothNewton
 from ._finish import sparsified, without_resting
 from ._gram_ridge import GramRidge
 from ._minimise import minimise
 from ._ridge import WeightedRidge, first_blocks
+from ._smooth import SmoothRidge, has_diagonal_curvature
 from ._systems import SystemName
 from ._thin import solve_thin
 
 _SYSTEMS = ("auto", "primal", "dual", "cg")
 _FINISH = 1e-6  # relative gap at which the support is taken as found
+
+
+class _State(eqx.Module):
+    iterate: Iterate
+    steps: Int[Array, ""]
+    attempts: Int[Array, ""]
 
 
 class VarPro(AbstractSolver, AbstractGramSolver):
@@ -46,6 +58,9 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     iterates have no exact zeros: once the gap is small, the support is read off the KKT conditions
     and solved on; for the square root, what is off it becomes zero.
 
+    For other smooth losses L the inner problem, min over u of L(X(√W⊙u)) + ‖u‖²/2, takes Newton's
+    method, and ∇f = ∇cost − (∇√W)⊙u⊙ξ with ξ = −Xᵀ∇L.
+
     For the trace norm w = UV takes the place of w = u⊙v, with factors that grow until the pull has
     no singular value above the strength.
 
@@ -57,11 +72,13 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     inner
         The ridge's linear system: "primal" (p×p), "dual" (n×n), "cg" (products only), or "auto":
         the smaller of the first two for dense designs, "cg" for others. Of no import for the trace
-        norm, whose system is as wide as the factor.
+        norm, whose system is as wide as the factor, and for losses that take Newton's method, whose
+        systems are solved by products.
     memory
         Pairs kept by L-BFGS.
     finish
-        Whether to end with exact zeros and, but for the square root, an exact solve on the support.
+        Whether to end with exact zeros and, for losses that are sums over samples, an exact solve
+        on the support.
 
     Notes
     -----
@@ -82,7 +99,8 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         check_convex(self, problem)
         loss, penalty = problem.loss, problem.penalty
         low_rank = isinstance(penalty, Nuclear)
-        if not isinstance(loss, AbstractQuadraticLoss if low_rank else AbstractVariationalLoss):
+        taken = AbstractVariationalLoss | AbstractSmoothLoss
+        if not isinstance(loss, AbstractQuadraticLoss if low_rank else taken):
             pair = f"{type(loss).__name__} with {type(penalty).__name__}"
             raise TypeError(f"VarPro does not support {pair}: use Auto().")
         if low_rank:
@@ -103,25 +121,46 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if isinstance(problem.penalty, Nuclear):
             iterate, steps = solve_thin(problem, start, tol, max_steps, self.memory)
             return iterate, {"num_steps": steps}
-        least_squares = isinstance(problem.loss, AbstractQuadraticLoss)
-        outer, limit, stats = WeightedRidge(problem, self.inner), max_steps, {}
+        smooth = not isinstance(problem.loss, AbstractVariationalLoss)
+        outer = SmoothRidge(problem) if smooth else WeightedRidge(problem, self.inner)
+        exact, limit, stats = self._exact_solver(problem), max_steps, {}
+        attempts = 1 if exact is None else 2
         if isinstance(problem.loss, Equality):
             infeasible = lies_outside_range(problem, least_squares_ray(problem))
             limit, stats = jnp.where(infeasible, 0, max_steps), {"infeasible": infeasible}
-        goal = jnp.maximum(tol, _FINISH) if self.finish and least_squares else tol
-        begun = jnp.where(start.gap <= tol, start.gap, jnp.inf)  # nothing to do for a good start
-        first = outer.first(start.coef)
-        projection, steps = minimise(outer, first, begun, goal, limit, self.memory)
-        moved = outer.iterate(projection)
-        # A start that is already good enough is kept.
-        iterate = jax.tree.map(lambda a, b: jnp.where(moved.gap < start.gap, a, b), moved, start)
-        if self.finish and least_squares:
-            coef = without_resting(problem.penalty, iterate.coef, iterate.pull)
-            sparse, exact = iterate_at(problem, coef), quadratic_solver(problem)
-            iterate, _ = exact.run(problem, sparse, tol, jnp.minimum(10, max_steps))
-        elif self.finish:
-            iterate = sparsified(outer, iterate, tol)
-        return iterate, {"num_steps": steps} | stats
+
+        def attempt(state: _State) -> _State:
+            old = state.iterate
+            begun = jnp.where(old.gap <= tol, old.gap, jnp.inf)  # nothing to do for a good start
+            first, left = outer.first(old.coef), limit - state.steps
+            # Where no exact solve comes of the support found, L-BFGS goes all the way.
+            goal = jnp.where(state.attempts < attempts - 1, jnp.maximum(tol, _FINISH), tol)
+            projection, steps = minimise(outer, first, begun, goal, left, self.memory)
+            moved = outer.iterate(projection)
+            # A start that is already good enough is kept.
+            best = jax.tree.map(lambda a, b: jnp.where(moved.gap < old.gap, a, b), moved, old)
+            if exact is not None:
+                coef = without_resting(problem.penalty, best.coef, best.pull)
+                sparse = iterate_at(problem, coef)
+                best, _ = exact.run(problem, sparse, tol, jnp.minimum(10, max_steps))
+            elif self.finish:
+                best = sparsified(outer, best, tol)
+            return _State(best, state.steps + steps, state.attempts + 1)
+
+        def unfinished(state: _State) -> Bool[Array, ""]:
+            return (state.iterate.gap > tol) & (state.attempts < attempts)
+
+        zero = jnp.array(0)
+        final = jax.lax.while_loop(unfinished, attempt, _State(start, zero, zero))
+        return final.iterate, {"num_steps": final.steps} | stats
+
+    def _exact_solver(self, problem: Problem) -> AbstractSolver | None:
+        """What solves on the support, once that is found."""
+        if not self.finish:
+            return None
+        if isinstance(problem.loss, AbstractQuadraticLoss):
+            return quadratic_solver(problem)
+        return ProxNewton() if has_diagonal_curvature(problem) else None
 
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
