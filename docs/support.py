@@ -21,6 +21,7 @@ SOLVERS = (
     "ProxNewton",
     "FISTA",
     "MultiStage",
+    "IRLS",
     "PrimalDual",
 )
 

@@ -12,8 +12,9 @@ from ._dual import needs_dual
 from ._fixed_point import fixed_point_tangent, proximal_step
 from ._problem import Problem
 from ._saddle_tangent import saddle_tangent
-from ._support_tangent import support_tangent
-from .penalties import AbstractNewtonPenalty
+from ._support_tangent import interpolation_tangent, support_tangent
+from .losses import Equality
+from .penalties import AbstractConcavePenalty, AbstractNewtonPenalty
 from .solvers import AbstractSolver
 from .solvers._fista import lipschitz_constant
 
@@ -160,6 +161,9 @@ def run_sequentially(
 def _coef_tangent(
     problem: Problem, coef: Float[Array, "p ..."], iterate: Iterate, problem_dot: Any
 ) -> Float[Array, "p ..."]:
+    concave = isinstance(problem.penalty, AbstractConcavePenalty)
+    if isinstance(problem.loss, Equality) and concave:
+        return interpolation_tangent(problem, coef, problem_dot)
     if iterate.dual is not None:
         return saddle_tangent(problem, coef, iterate.dual, problem_dot)
     if isinstance(problem.penalty, AbstractNewtonPenalty) and coef.ndim == 1:

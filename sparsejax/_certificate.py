@@ -69,9 +69,22 @@ def judged(
     """The iterate whose predictions, pull and feasible dual are known already."""
     if isinstance(problem.penalty, AbstractConcavePenalty):
         iterate = Iterate(coef, predictions, pull, jnp.full((), jnp.nan, coef.dtype), dual)
-        return replace(iterate, kkt=kkt_of(problem, iterate))
+        return replace(
+            iterate, kkt=jnp.maximum(kkt_of(problem, iterate), _mismatch(problem, iterate))
+        )
     gap = relative_gap(problem, coef, predictions, pull, dual)
     return Iterate(coef, predictions, pull, gap, dual)
+
+
+def _mismatch(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
+    """How far the dual is from a subgradient of the loss at the predictions, relative as gaps are.
+
+    A gradient is one, but a dual that a solver brings may belong to other coefficients.
+    """
+    if iterate.dual is None:
+        return jnp.zeros((), iterate.coef.dtype)
+    gap = problem.loss.fenchel_gap(iterate.predictions, iterate.dual.loss, problem.y)
+    return gap / unit_of_gaps(problem, objective_at(problem, iterate.coef, iterate.predictions))
 
 
 def _predictions(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:

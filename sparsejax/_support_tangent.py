@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ._modules import replace
 from ._problem import Problem
-from .losses import AbstractQuadraticLoss
+from .losses import AbstractQuadraticLoss, Squared
+from .penalties import L1
 from .solvers._gram import switch_width
 
 _LARGEST = 16384  # widest support whose Hessian is worth forming
@@ -37,6 +39,29 @@ def support_tangent(
     tangent = switch_width(jnp.sum(count > jnp.array(widths[:-1], int)), widths, branch)
     # More features than any solution needs (exact ties): no derivative rather than a wrong one.
     return jnp.where(count > bound, jnp.nan, tangent)
+
+
+def interpolation_tangent(
+    problem: Problem, coef: Float[Array, " p"], problem_dot: Any
+) -> Float[Array, " p"]:
+    """The tangent where Xw = y alone determines the coefficients on the support.
+
+    So it is at the local minima of concave penalties: the columns of the support are independent,
+    and neither strength nor shape of the penalty matters. It is the tangent of least squares.
+    """
+    off = jnp.where(coef != 0, 0.0, jnp.inf)
+    fitted = replace(
+        problem,
+        loss=Squared(problem.loss.sample_weight),
+        penalty=L1(jnp.zeros((), coef.dtype), off),
+    )
+    constant = replace(problem_dot, loss=_constant(fitted.loss), penalty=_constant(fitted.penalty))
+    return support_tangent(fitted, coef, constant)
+
+
+def _constant(module: eqx.Module) -> Any:
+    """The tangent of what does not change."""
+    return jax.tree.map(lambda _: None, module)
 
 
 def _tangent_on(

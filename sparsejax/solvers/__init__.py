@@ -7,6 +7,7 @@ from ._fista import FISTA as FISTA
 from ._gram import AbstractGramSolver as AbstractGramSolver
 from ._gram_coordinate_descent import GramCoordinateDescent as GramCoordinateDescent
 from ._gram_fista import GramFISTA as GramFISTA
+from ._irls import IRLS as IRLS
 from ._multi_stage import MultiStage as MultiStage
 from ._primal_dual import PrimalDual as PrimalDual
 from ._prox_newton import ProxNewton as ProxNewton

@@ -6,11 +6,12 @@ from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
 from .._problem import Problem
-from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
+from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss, Equality
 from ._base import AbstractSolver, is_concave
 from ._convex import convex_solver
 from ._coordinate_descent import CoordinateDescent
 from ._fista import FISTA
+from ._irls import IRLS
 from ._multi_stage import MultiStage
 from ._working_set import WorkingSet
 
@@ -22,8 +23,8 @@ class Auto(AbstractSolver):
     coefficients of dense designs whose smaller side can be diagonalised; for other smooth losses
     that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
     PrimalDual for losses without a gradient and for ``Analysis`` penalties. For concave penalties,
-    coordinate descent where the loss is quadratic, FISTA where its curvature is bounded, else
-    MultiStage.
+    coordinate descent where the loss is quadratic, IRLS for hard constraints, FISTA where the
+    curvature of the loss is bounded, else MultiStage.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
@@ -33,6 +34,8 @@ class Auto(AbstractSolver):
             return convex_solver(problem)
         if isinstance(problem.loss, AbstractQuadraticLoss):
             return CoordinateDescent()
+        if isinstance(problem.loss, Equality):
+            return IRLS()
         loss = problem.loss
         bounded = isinstance(loss, AbstractSmoothLoss) and loss.has_bounded_curvature
         return FISTA() if bounded else MultiStage()
