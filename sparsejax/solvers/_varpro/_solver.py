@@ -17,11 +17,12 @@ from ...losses import (
     AbstractVariationalLoss,
     Equality,
 )
-from ...penalties import AbstractVariationalPenalty, Nuclear, RowL2
-from .._base import AbstractSolver, check_convex
+from ...penalties import AbstractVariationalPenalty, Lq, Nuclear, RowL2
+from .._base import AbstractSolver, check_convex, check_one_target
 from .._gram import AbstractGramSolver, GramProblem
 from .._prox_newton import ProxNewton, quadratic_solver
 from .._semismooth_newton import SemismoothNewton
+from ._concave import solve_concave
 from ._finish import sparsified, without_resting
 from ._gram_ridge import GramRidge
 from ._minimise import minimise
@@ -61,6 +62,11 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     For other smooth losses L the inner problem, min over u of L(X(√W⊙u)) + ‖u‖²/2, takes Newton's
     method, and ∇f = ∇cost − (∇√W)⊙u⊙ξ with ξ = −Xᵀ∇L.
 
+    Of powers |w|^q (``Lq``), not convex, a local minimum is found: where the weights tend to zero,
+    the coefficients are set to zero, and the stationary point with the support that is left is
+    judged by its KKT violation. Other starts lead to others: ``jax.vmap`` over ``init``, and keep
+    the lowest objective.
+
     For the trace norm w = UV takes the place of w = u⊙v, with factors that grow until the pull has
     no singular value above the strength.
 
@@ -96,8 +102,11 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             raise ValueError(f"`inner` must be auto, primal, dual or cg; got {self.inner!r}.")
 
     def check(self, problem: Problem) -> None:
-        check_convex(self, problem)
         loss, penalty = problem.loss, problem.penalty
+        if isinstance(penalty, Lq):
+            self._check_power(problem)
+            return
+        check_convex(self, problem)
         low_rank = isinstance(penalty, Nuclear)
         taken = AbstractVariationalLoss | AbstractSmoothLoss
         if not isinstance(loss, AbstractQuadraticLoss if low_rank else taken):
@@ -111,9 +120,18 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if loss.outputs(problem.y) and not isinstance(penalty, RowL2):
             name = type(penalty).__name__
             raise TypeError(f"VarPro takes one target for {name}: use FISTA() for several.")
-        if isinstance(loss, Equality) and self.inner == "primal":
-            raise TypeError("VarPro(inner='primal') does not support Equality: use 'dual'.")
+        self._check_system(problem)
         penalty.variational_form(problem.X.shape[1])
+
+    def _check_power(self, problem: Problem) -> None:
+        if not isinstance(problem.loss, AbstractQuadraticLoss | Equality):
+            raise TypeError(f"VarPro does not support {type(problem.loss).__name__} with Lq.")
+        check_one_target(self, problem)
+        self._check_system(problem)
+
+    def _check_system(self, problem: Problem) -> None:
+        if isinstance(problem.loss, Equality) and self.inner == "primal":
+            raise TypeError("VarPro(inner='primal') does not support Equality: use 'dual'.")
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
@@ -121,13 +139,17 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if isinstance(problem.penalty, Nuclear):
             iterate, steps = solve_thin(problem, start, tol, max_steps, self.memory)
             return iterate, {"num_steps": steps}
-        smooth = not isinstance(problem.loss, AbstractVariationalLoss)
-        outer = SmoothRidge(problem) if smooth else WeightedRidge(problem, self.inner)
-        exact, limit, stats = self._exact_solver(problem), max_steps, {}
-        attempts = 1 if exact is None else 2
+        limit, stats = max_steps, {}
         if isinstance(problem.loss, Equality):
             infeasible = lies_outside_range(problem, least_squares_ray(problem))
             limit, stats = jnp.where(infeasible, 0, max_steps), {"infeasible": infeasible}
+        if isinstance(problem.penalty, Lq):
+            solved = solve_concave(problem, start, tol, limit, self.inner, self.memory)
+            return solved[0], {"num_steps": solved[1]} | stats
+        smooth = not isinstance(problem.loss, AbstractVariationalLoss)
+        outer = SmoothRidge(problem) if smooth else WeightedRidge(problem, self.inner)
+        exact = self._exact_solver(problem)
+        attempts = 1 if exact is None else 2
 
         def attempt(state: _State) -> _State:
             old = state.iterate
