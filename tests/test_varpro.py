@@ -199,10 +199,24 @@ def test_square_root():
         assert jnp.any(solution.coef == 0)
 
 
+def test_smooth_losses():
+    """Against proximal Newton, from far away too: exp overflows on the way."""
+    X, y, weights = _data(0)
+    y = np.abs(np.round(3 * y))
+    problem = sj.Problem(X, y, losses.Poisson(weights), penalties.L1(0.3), True)
+    peer = sj.solve(problem, solvers.ProxNewton(), tol=1e-10)
+    for init in (None, np.full(P, 30.0)):
+        solution = sj.solve(problem, solvers.VarPro(finish=False), tol=1e-9, init=init)
+        assert solution.gap <= 1e-9
+        np.testing.assert_allclose(solution.coef, peer.coef, atol=1e-4)
+    assert 0 < np.sum(np.asarray(peer.coef) == 0) < P
+
+
 @pytest.mark.parametrize(
     ("loss", "penalty", "tasks", "solver", "message"),
     [
-        (losses.Huber(), penalties.L1(0.1), (), {}, "Huber with L1: use Auto"),
+        (losses.Quantile(), penalties.L1(0.1), (), {}, "Quantile with L1: use Auto"),
+        (losses.Huber(), penalties.Nuclear(0.1), (2,), {}, "Huber with Nuclear: use Auto"),
         (losses.Equality(), penalties.Nuclear(0.1), (2,), {}, "Equality with Nuclear: use Auto"),
         (losses.Equality(), penalties.SLOPE(np.ones(P)), (), {}, "SLOPE: use PrimalDual"),
         (losses.Squared(), penalties.SLOPE(np.ones(P)), (), {}, "SLOPE: use FISTA"),
