@@ -7,6 +7,7 @@ from . import (
     bilevel as bilevel,
     designs as designs,
     losses as losses,
+    nn as nn,
     penalties as penalties,
     solvers as solvers,
 )

@@ -70,6 +70,18 @@ SEVERAL = [
 ]
 
 
+# What VarPro takes of losses that are not quadratic.
+PROJECTED = [
+    ("huber", "sparse-group", False),
+    ("logistic", "l1", True),
+    ("poisson", "group-l2", True),
+    ("gamma", "elastic-net", True),
+    ("squared-hinge", "l1", False),
+    ("cox", "group-l2", False),
+    ("multinomial", "row-l2", True),
+]
+
+
 def _targets(name, rng, z):
     """Targets whose mean depends on the predictions z."""
     noise = rng.normal(size=z.shape)
@@ -120,7 +132,7 @@ def _is_null(problem, coef):
     return np.ptp(coef) == 0 if problem.penalty.null_space(P) is not None else not np.any(coef)
 
 
-def _check_pair(loss, penalty, intercept, shape=()):
+def _check_pair(loss, penalty, intercept, shape=(), solver=None):
     pytest.importorskip("cvxpy")
     for seed, ratio in ((0, 0.3), (1, 0.05)):
         data = _data(loss, seed, shape)
@@ -128,7 +140,7 @@ def _check_pair(loss, penalty, intercept, shape=()):
         largest = _largest(problem)
         problem = _problem(loss, penalty, intercept, data, ratio * largest)
         unit, best = float(_unit(problem)), reference.optimum_of(data[0], problem)
-        solution = sj.solve(problem, tol=TOL)
+        solution = sj.solve(problem, solver, tol=TOL)
         assert solution.result == sj.RESULTS.successful
         assert solution.gap <= TOL
         value = reference.value(problem.penalty, np.asarray(solution.coef))
@@ -141,18 +153,24 @@ def _check_pair(loss, penalty, intercept, shape=()):
             gradient = problem.loss.gradient(predictions, problem.y)
             np.testing.assert_allclose(jnp.sum(gradient, axis=0), 0, atol=1e-12)
         for steps in (0, 1, 2):  # however early: no certificate promises too much
-            early = sj.solve(problem, tol=TOL, max_steps=steps, throw=False)
+            early = sj.solve(problem, solver, tol=TOL, max_steps=steps, throw=False)
             assert early.gap * unit >= float(early.objective) - best - 1e-8 * max(unit, abs(best))
         if hasattr(problem.penalty, "strength_max") and np.isfinite(largest):
             for factor, is_null in ((1 + 1e-6, True), (0.99, False)):
                 problem = _problem(loss, penalty, intercept, data, factor * largest)
-                coef = sj.solve(problem, tol=TOL).coef
+                coef = sj.solve(problem, solver, tol=TOL).coef
                 assert _is_null(problem, coef) == is_null
 
 
 @pytest.mark.parametrize(("loss", "penalty", "intercept"), PAIRS)
 def test_pair(loss, penalty, intercept):
     _check_pair(loss, penalty, intercept)
+
+
+@pytest.mark.parametrize(("loss", "penalty", "intercept"), PROJECTED)
+def test_pair_by_variable_projection(loss, penalty, intercept):
+    shape = (TASKS,) if loss == "multinomial" else ()
+    _check_pair(loss, penalty, intercept, shape, solvers.VarPro())
 
 
 def test_schatten_penalty_of_several_targets():

@@ -9,7 +9,7 @@ import pytest
 
 import sparsejax as sj
 
-ROOMS = ["", "penalties", "losses", "designs", "solvers", "bilevel"]
+ROOMS = ["", "penalties", "losses", "designs", "solvers", "bilevel", "applications.language"]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
     "path Path",
@@ -23,6 +23,8 @@ PROMISED = {
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
     "IRLS LocalSearch HardThresholdingPursuit",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
+    "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
+    "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
 }
 
 

@@ -1,6 +1,7 @@
 """VarPro beyond the Lasso: groups, rows, trace norm, interpolation and the square root."""
 
 import cvxpy as cp
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -199,10 +200,24 @@ def test_square_root():
         assert jnp.any(solution.coef == 0)
 
 
+def test_smooth_losses():
+    """Against proximal Newton, from far away too: exp overflows on the way."""
+    X, y, weights = _data(0)
+    y = np.abs(np.round(3 * y))
+    problem = sj.Problem(X, y, losses.Poisson(weights), penalties.L1(0.3), True)
+    peer = sj.solve(problem, solvers.ProxNewton(), tol=1e-10)
+    for init in (None, np.full(P, 30.0)):
+        solution = sj.solve(problem, solvers.VarPro(finish=False), tol=1e-9, init=init)
+        assert solution.gap <= 1e-9
+        np.testing.assert_allclose(solution.coef, peer.coef, atol=1e-4)
+    assert 0 < np.sum(np.asarray(peer.coef) == 0) < P
+
+
 @pytest.mark.parametrize(
     ("loss", "penalty", "tasks", "solver", "message"),
     [
-        (losses.Huber(), penalties.L1(0.1), (), {}, "Huber with L1: use Auto"),
+        (losses.Quantile(), penalties.L1(0.1), (), {}, "Quantile with L1: use Auto"),
+        (losses.Huber(), penalties.Nuclear(0.1), (2,), {}, "Huber with Nuclear: use Auto"),
         (losses.Equality(), penalties.Nuclear(0.1), (2,), {}, "Equality with Nuclear: use Auto"),
         (losses.Equality(), penalties.SLOPE(np.ones(P)), (), {}, "SLOPE: use PrimalDual"),
         (losses.Squared(), penalties.SLOPE(np.ones(P)), (), {}, "SLOPE: use FISTA"),
@@ -221,3 +236,85 @@ def test_rows_on_a_working_set_are_refused():
     problem = sj.Problem(X, Y, penalty=penalties.RowL2(0.1))
     with pytest.raises(TypeError, match="GramFISTA"):
         sj.solve(problem, solvers.WorkingSet(solvers.VarPro()))
+
+
+POWERS = [pytest.param(2 / 3, id="q=2/3"), pytest.param(0.9, id="q=.9", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("q", POWERS)
+def test_power_form_is_a_minimum_of_weighted_ridges(q):
+    """Against a minimisation over v of w²/(2W) + v²/2, and at the v that is said to be best."""
+    penalty = penalties.Lq(0.7, q)
+    form = penalty.variational_form(1)
+    for w in (1e-3, 0.4, -3.0):
+
+        def cost(log_v, w=w):
+            v = jnp.exp(jnp.array([log_v]))
+            return float(w**2 / (2 * form.root(v)[0] ** 2) + v[0] ** 2 / 2)
+
+        best = scipy.optimize.minimize_scalar(cost, bounds=(-12, 3), method="bounded")
+        value = float(penalty.value(jnp.array([w])))
+        np.testing.assert_allclose(best.fun, value, rtol=1e-6)
+        said = float(jnp.log(form.best(jnp.array([w]))[0]))
+        np.testing.assert_allclose(cost(said), value, rtol=1e-12)
+        # The form of b ↦ g(b/scale).
+        scaled = form.rescaled(jnp.array([2.0]))
+        np.testing.assert_allclose(
+            scaled.best(jnp.array([2 * w])), form.best(jnp.array([w])), rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("q", POWERS)
+def test_powers_recover_a_sparse_vector(q):
+    """From fewer measurements than the ℓ1 norm needs, to rounding.
+
+    Near q = 1 weights fade slowly: a coefficient may be left at the size of rounding.
+    """
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(30, 60)), np.zeros(60)
+    w[rng.choice(60, 8, replace=False)] = rng.normal(size=8)
+    problem = sj.Problem(X, X @ w, losses.Equality(), penalties.Lq(1.0, q))
+    solution = sj.solve(problem, solvers.VarPro(), tol=1e-8)
+    assert np.count_nonzero(solution.coef) <= 9
+    np.testing.assert_allclose(solution.coef, w, atol=1e-10)
+
+
+def test_powers_with_least_squares():
+    """A stationary point by definition, no worse than where reweighted least squares ends."""
+    X, y, weights = _data(3, 30, 60)
+    penalty = penalties.Lq(0.05, 2 / 3)
+    problem = sj.Problem(X, y, losses.Squared(weights), penalty, True)
+    solution = sj.solve(problem, solvers.VarPro(), tol=1e-9)
+    coef = np.asarray(solution.coef)
+    residual = y - X @ coef - solution.intercept
+    pull = X.T @ (weights / weights.sum() * residual)
+    moving = coef != 0
+    assert 0 < moving.sum() < 30
+    slope = 0.05 * 2 / 3 * np.abs(coef[moving]) ** (-1 / 3) * np.sign(coef[moving])
+    np.testing.assert_allclose(pull[moving], slope, atol=1e-8)
+    other = sj.solve(problem, solvers.IRLS(), tol=1e-9)
+    assert solution.objective <= other.objective * 1.05
+
+
+@pytest.mark.slow
+def test_powers_from_many_starts():
+    """Under ``vmap``: every start ends at a stationary point, and the best is kept."""
+    X, y, _ = _data(3, 30, 60)
+    problem = sj.Problem(X, y, penalty=penalties.Lq(0.05, 2 / 3))
+    starts = jnp.asarray(np.random.default_rng(1).normal(size=(4, 60)))
+
+    def begun_at(init):
+        return sj.solve(problem, solvers.VarPro(), tol=1e-8, init=init, throw=False)
+
+    many = jax.vmap(begun_at)(starts)
+    assert np.all(many.kkt <= 1e-8)
+    for k in range(4):
+        alone = begun_at(starts[k])
+        np.testing.assert_allclose(many.coef[k], alone.coef, atol=1e-8)
+    assert np.ptp(np.asarray(many.objective)) > 0
+
+
+def test_powers_refuse():
+    problem = sj.Problem(np.eye(3), np.ones(3), losses.Logistic(), penalties.Lq(0.1, 0.5))
+    with pytest.raises(TypeError, match="VarPro does not support Logistic with Lq"):
+        sj.solve(problem, solvers.VarPro())

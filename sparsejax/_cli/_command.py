@@ -14,3 +14,4 @@ class Command:
     description: str
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace, Console], None]
+    double: bool = True  # whether it computes in double precision, unless told not to

@@ -10,6 +10,20 @@ from pathlib import Path
 from ._errors import UserError
 
 
+def checked_target(target: Path) -> Path:
+    """Where the folder will be; early, before work is done that could not be written.
+
+    Raises
+    ------
+    UserError
+        If `target` is a file.
+    """
+    target = target.absolute()
+    if target.exists() and not target.is_dir():
+        raise UserError(f"--out {target} is a file; name a folder.")
+    return target
+
+
 @contextmanager
 def output_folder(target: Path) -> Iterator[Path]:
     """Yield a scratch folder beside `target`; publish its files there if the block succeeds.
@@ -22,9 +36,7 @@ def output_folder(target: Path) -> Iterator[Path]:
     UserError
         If `target` is a file, or its parent cannot be made or written to.
     """
-    target = target.absolute()
-    if target.exists() and not target.is_dir():
-        raise UserError(f"--out {target} is a file; name a folder.")
+    target = checked_target(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

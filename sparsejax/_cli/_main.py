@@ -9,12 +9,12 @@ import jax
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from . import _fit, _golub
+from . import _fit, _golub, _prune
 from ._command import Command
 from ._errors import SolveError, UserError
 
 # A new command is one more entry here.
-COMMANDS: tuple[Command, ...] = (_golub.COMMAND, _fit.COMMAND)
+COMMANDS: tuple[Command, ...] = (_golub.COMMAND, _fit.COMMAND, _prune.COMMAND)
 DEFAULT = _golub.COMMAND
 
 _EPILOG = """\
@@ -23,6 +23,7 @@ Without a command, "golub" runs: a worked example on real data, into ./sparsejax
   python -m sparsejax
   python -m sparsejax fit data.csv --target price
   python -m sparsejax fit data.parquet --target price --drop id --cv 10 --out results
+  python -m sparsejax prune --text novel.txt --method sparsegpt --pattern 2:4
 """
 
 
@@ -36,7 +37,7 @@ def _version() -> str:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m sparsejax",
-        description="Certified sparse regression with JAX.",
+        description="Sparsity with JAX: certified regression, and pruned language models.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -46,9 +47,12 @@ def _parser() -> ArgumentParser:
         sub = subparsers.add_parser(
             command.name, help=command.help, description=command.description
         )
-        sub.add_argument(
-            "--float32", action="store_true", help="compute in single instead of double precision"
-        )
+        if command.double:
+            sub.add_argument(
+                "--float32",
+                action="store_true",
+                help="compute in single instead of double precision",
+            )
         command.add_arguments(sub)
         sub.set_defaults(command=command)
     return parser
@@ -79,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # A command owns its process, so it chooses the precision; importing the library never does.
         # The solver's factorisations are small: BLAS threads would wait for one another.
-        with jax.enable_x64(not args.float32), threadpool_limits(1, "blas"):
+        double = args.command.double and not args.float32
+        with jax.enable_x64(double), threadpool_limits(1, "blas"):
             args.command.run(args, Console())
     except (UserError, SolveError) as error:
         print(f"sparsejax: error: {error}", file=sys.stderr)

@@ -21,7 +21,7 @@ from ._study import Study
 _SHOWN = 30
 
 
-def _table(title: str, *columns: str) -> RichTable:
+def make_table(title: str, *columns: str) -> RichTable:
     """Make a table whose first column is text and whose others are numbers."""
     table = RichTable(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for i, column in enumerate(columns):
@@ -37,7 +37,7 @@ def print_strengths(study: Study, console: Console) -> None:
     """Print how the strength was chosen, and what each choice gives."""
     if not study.choices:
         return
-    table = _table(
+    table = make_table(
         "Strength", "chosen by", "strength", "of the largest", "held-out error", "features"
     )
     for choice in study.choices:
@@ -54,7 +54,7 @@ def print_strengths(study: Study, console: Console) -> None:
 def print_fit(study: Study, console: Console) -> None:
     """Print the certificate of the final fit."""
     fit = study.fit
-    table = _table(f"Certified fit at strength {study.strength:.5g}", "", "")
+    table = make_table(f"Certified fit at strength {study.strength:.5g}", "", "")
     table.show_header = False
     table.add_row("objective", f"{float(fit.objective):.10g}")
     table.add_row("relative duality gap", f"{float(fit.gap):.1e}")
@@ -68,7 +68,7 @@ def print_fit(study: Study, console: Console) -> None:
 def print_features(study: Study, console: Console, noun: str = "feature") -> None:
     """Print the selected features, the strongest first."""
     order = study.selected()
-    table = _table(f"Selected {noun}s", noun, "coefficient (standardised)", "in original units")
+    table = make_table(f"Selected {noun}s", noun, "coefficient (standardised)", "in original units")
     for j in order[:_SHOWN]:
         table.add_row(
             escape(study.table.names[j]), f"{study.scaled_coef[j]:+.5f}", f"{study.coef[j]:+.5g}"
@@ -80,7 +80,7 @@ def print_features(study: Study, console: Console, noun: str = "feature") -> Non
 
 def print_timings(study: Study, console: Console) -> None:
     """Print the first call of each step, compilation included, and the next one."""
-    table = _table("Timings", "step", "first call (compiles)", "again (warm)")
+    table = make_table("Timings", "step", "first call (compiles)", "again (warm)")
     for timing in study.timings:
         table.add_row(timing.label, _seconds(timing.first), _seconds(timing.warm))
     console.print(table)

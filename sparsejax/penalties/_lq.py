@@ -9,10 +9,12 @@ from jaxtyping import Array, Float
 from .._arrays import inexact
 from .._checks import check_nonnegative
 from .._roots import newton_from_right, refined_root
+from ._base import AbstractVariationalPenalty
 from ._concave import AbstractConcavePenalty
+from ._forms import PowerForm
 
 
-class Lq(AbstractConcavePenalty):
+class Lq(AbstractConcavePenalty, AbstractVariationalPenalty):
     """strength · Σ_j |w_j|^q.
 
     Parameters
@@ -76,6 +78,9 @@ class Lq(AbstractConcavePenalty):
             # Increasing and convex right of the smallest coefficient that a prox may have.
             u = refined_root(residual, newton_from_right(residual, safe))
         return jnp.where(moving, jnp.sign(v) * u, 0.0)
+
+    def variational_form(self, num_features: int) -> PowerForm:
+        return PowerForm(jnp.broadcast_to(self.strength, (num_features,)), self.q)
 
     def _jump(self, scale: Float[Array, "..."]) -> Float[Array, "..."]:
         """The |v| at which zero and a u > 0 are equally good: there u = (2(1 − q)·scale)^(1/(2−q)).

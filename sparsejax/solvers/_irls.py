@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at, objective_at
-from .._dual import Dual, generic_solver
+from .._dual import generic_solver
 from .._infeasible import least_squares_ray, lies_outside_range
 from .._problem import Problem, matvec, rmatvec
 from ..losses import AbstractQuadraticLoss, Equality
@@ -17,8 +17,8 @@ from ..penalties import L0, AbstractVariationalPenalty, RowL2
 from ..penalties._base import per_row
 from ._base import AbstractSolver, check_one_target, is_concave
 from ._coordinate_descent import CoordinateDescent
-from ._on_support import force_on_support, stationary_on_support
 from ._prox_newton import quadratic_solver
+from ._varpro._concave import stationary_without
 from ._varpro._finish import sparsified, without_resting
 from ._varpro._ridge import WeightedRidge
 from ._varpro._systems import AbstractSystem, Ridge, SystemName, system_of
@@ -109,7 +109,8 @@ class IRLS(AbstractSolver):
         if _is_polished(problem):
             found = _polished(problem, ridge, tol, max_steps)
         elif is_concave(problem):
-            found = _stationary(problem, system, ridge, epsilon)
+            moving = jnp.abs(ridge.coef) > _RESTING * epsilon
+            found = stationary_without(problem, system, ridge, ~moving)
         else:
             outer = WeightedRidge(problem, _smaller_side(problem))
             found = sparsified(outer, outer.iterate(ridge), tol)
@@ -213,20 +214,3 @@ def _polished(
         return CoordinateDescent().run(problem, iterate_at(problem, ridge.coef), tol, limit)[0]
     sparse = iterate_at(problem, without_resting(problem.penalty, ridge.coef, ridge.pull))
     return quadratic_solver(problem).run(problem, sparse, tol, limit)[0]
-
-
-def _stationary(
-    problem: Problem, system: AbstractSystem, ridge: Ridge, epsilon: Float[Array, ""]
-) -> Iterate:
-    """Exact zeros below ε, and a stationary point with the support of the rest."""
-    moving = jnp.abs(ridge.coef) > _RESTING * epsilon
-    if not isinstance(problem.loss, Equality):
-        coef = jnp.where(moving, ridge.coef, 0.0)
-        return iterate_at(problem, stationary_on_support(problem, coef))
-    # On a support of independent columns there is one solution, whatever the weights.
-    root = jnp.where(moving, jnp.sqrt(jnp.abs(ridge.coef)), 0.0)
-    coef = system.solve(root, 0.0).coef
-    assert ridge.residual is not None
-    roots = jnp.sqrt(problem.loss.row_weights(problem.y))
-    force = force_on_support(problem, coef, -roots * ridge.residual)
-    return iterate_at(problem, coef, dual=Dual(force, None))

@@ -25,8 +25,8 @@ class AbstractOuterProblem(eqx.Module):
     """f(v) = min over u of a convex function, smooth in v."""
 
     @abc.abstractmethod
-    def project(self, v: Any) -> Any:
-        """Solve for u: an ``AbstractProjection``."""
+    def project(self, v: Any, near: Any) -> Any:
+        """Solve for u: an ``AbstractProjection``; ``near`` is that of a point nearby, or None."""
 
     @abc.abstractmethod
     def envelope(self, v: Any, projection: Any) -> Float[Array, ""]:
@@ -81,8 +81,8 @@ def minimise(
     # Without optax's line search: that evaluates f in three places, each an inner solve to compile.
     quasi_newton = optax.scale_by_lbfgs(memory)
 
-    def at(v: Float[Array, " k"]) -> _Point:
-        projection = problem.project(unravel(v))
+    def at(v: Float[Array, " k"], near: Any = None) -> _Point:
+        projection = problem.project(unravel(v), near)
         slope = jax.grad(lambda v: problem.envelope(unravel(v), projection))
         return _Point(v, projection, slope(v))
 
@@ -120,7 +120,7 @@ def _searched(
         return ~trial.good & (trial.count < _TRIALS)
 
     def halve(trial: _Trial) -> _Trial:
-        point = at(start.v + trial.length * direction)
+        point = at(start.v + trial.length * direction, start.projection)
         enough = value + _SUFFICIENT * trial.length * slope + rounding
         short = point.projection.value <= enough  # NaN is too long
         flat = jnp.vdot(point.gradient, direction) >= _CURVED * slope

@@ -34,7 +34,8 @@ class WeightedRidge(AbstractOuterProblem):
         self.form = problem.penalty.variational_form(problem.X.shape[1])
         self.system = system_of(problem, system)
 
-    def project(self, v: tuple[Any, Any]) -> Ridge:
+    def project(self, v: tuple[Any, Any], near: Any) -> Ridge:
+        del near  # a linear system needs no start
         ridge = self.system.solve(self.form.root(v[0]), self.problem.loss.noise(v[1]))
         return eqx.tree_at(lambda r: r.value, ridge, half_square(v) + ridge.value)
 

@@ -5,27 +5,40 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..._certificate import Iterate, iterate_at
 from ..._dual import generic_solver
 from ..._infeasible import least_squares_ray, lies_outside_range
 from ..._problem import Problem
-from ...losses import AbstractQuadraticLoss, AbstractVariationalLoss, Equality
-from ...penalties import AbstractVariationalPenalty, Nuclear, RowL2
-from .._base import AbstractSolver, check_convex
+from ...losses import (
+    AbstractQuadraticLoss,
+    AbstractSmoothLoss,
+    AbstractVariationalLoss,
+    Equality,
+)
+from ...penalties import AbstractVariationalPenalty, Lq, Nuclear, RowL2
+from .._base import AbstractSolver, check_convex, check_one_target
 from .._gram import AbstractGramSolver, GramProblem
-from .._prox_newton import quadratic_solver
+from .._prox_newton import ProxNewton, quadratic_solver
 from .._semismooth_newton import SemismoothNewton
+from ._concave import solve_concave
 from ._finish import sparsified, without_resting
 from ._gram_ridge import GramRidge
 from ._minimise import minimise
 from ._ridge import WeightedRidge, first_blocks
+from ._smooth import SmoothRidge, has_diagonal_curvature
 from ._systems import SystemName
 from ._thin import solve_thin
 
 _SYSTEMS = ("auto", "primal", "dual", "cg")
 _FINISH = 1e-6  # relative gap at which the support is taken as found
+
+
+class _State(eqx.Module):
+    iterate: Iterate
+    steps: Int[Array, ""]
+    attempts: Int[Array, ""]
 
 
 class VarPro(AbstractSolver, AbstractGramSolver):
@@ -46,6 +59,14 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     iterates have no exact zeros: once the gap is small, the support is read off the KKT conditions
     and solved on; for the square root, what is off it becomes zero.
 
+    For other smooth losses L the inner problem, min over u of L(X(√W⊙u)) + ‖u‖²/2, takes Newton's
+    method, and ∇f = ∇cost − (∇√W)⊙u⊙ξ with ξ = −Xᵀ∇L.
+
+    Of powers |w|^q (``Lq``), not convex, a local minimum is found: where the weights tend to zero,
+    the coefficients are set to zero, and the stationary point with the support that is left is
+    judged by its KKT violation. Other starts lead to others: ``jax.vmap`` over ``init``, and keep
+    the lowest objective.
+
     For the trace norm w = UV takes the place of w = u⊙v, with factors that grow until the pull has
     no singular value above the strength.
 
@@ -57,11 +78,13 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     inner
         The ridge's linear system: "primal" (p×p), "dual" (n×n), "cg" (products only), or "auto":
         the smaller of the first two for dense designs, "cg" for others. Of no import for the trace
-        norm, whose system is as wide as the factor.
+        norm, whose system is as wide as the factor, and for losses that take Newton's method, whose
+        systems are solved by products.
     memory
         Pairs kept by L-BFGS.
     finish
-        Whether to end with exact zeros and, but for the square root, an exact solve on the support.
+        Whether to end with exact zeros and, for losses that are sums over samples, an exact solve
+        on the support.
 
     Notes
     -----
@@ -79,10 +102,14 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             raise ValueError(f"`inner` must be auto, primal, dual or cg; got {self.inner!r}.")
 
     def check(self, problem: Problem) -> None:
-        check_convex(self, problem)
         loss, penalty = problem.loss, problem.penalty
+        if isinstance(penalty, Lq):
+            self._check_power(problem)
+            return
+        check_convex(self, problem)
         low_rank = isinstance(penalty, Nuclear)
-        if not isinstance(loss, AbstractQuadraticLoss if low_rank else AbstractVariationalLoss):
+        taken = AbstractVariationalLoss | AbstractSmoothLoss
+        if not isinstance(loss, AbstractQuadraticLoss if low_rank else taken):
             pair = f"{type(loss).__name__} with {type(penalty).__name__}"
             raise TypeError(f"VarPro does not support {pair}: use Auto().")
         if low_rank:
@@ -93,9 +120,18 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if loss.outputs(problem.y) and not isinstance(penalty, RowL2):
             name = type(penalty).__name__
             raise TypeError(f"VarPro takes one target for {name}: use FISTA() for several.")
-        if isinstance(loss, Equality) and self.inner == "primal":
-            raise TypeError("VarPro(inner='primal') does not support Equality: use 'dual'.")
+        self._check_system(problem)
         penalty.variational_form(problem.X.shape[1])
+
+    def _check_power(self, problem: Problem) -> None:
+        if not isinstance(problem.loss, AbstractQuadraticLoss | Equality):
+            raise TypeError(f"VarPro does not support {type(problem.loss).__name__} with Lq.")
+        check_one_target(self, problem)
+        self._check_system(problem)
+
+    def _check_system(self, problem: Problem) -> None:
+        if isinstance(problem.loss, Equality) and self.inner == "primal":
+            raise TypeError("VarPro(inner='primal') does not support Equality: use 'dual'.")
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
@@ -103,25 +139,50 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if isinstance(problem.penalty, Nuclear):
             iterate, steps = solve_thin(problem, start, tol, max_steps, self.memory)
             return iterate, {"num_steps": steps}
-        least_squares = isinstance(problem.loss, AbstractQuadraticLoss)
-        outer, limit, stats = WeightedRidge(problem, self.inner), max_steps, {}
+        limit, stats = max_steps, {}
         if isinstance(problem.loss, Equality):
             infeasible = lies_outside_range(problem, least_squares_ray(problem))
             limit, stats = jnp.where(infeasible, 0, max_steps), {"infeasible": infeasible}
-        goal = jnp.maximum(tol, _FINISH) if self.finish and least_squares else tol
-        begun = jnp.where(start.gap <= tol, start.gap, jnp.inf)  # nothing to do for a good start
-        first = outer.first(start.coef)
-        projection, steps = minimise(outer, first, begun, goal, limit, self.memory)
-        moved = outer.iterate(projection)
-        # A start that is already good enough is kept.
-        iterate = jax.tree.map(lambda a, b: jnp.where(moved.gap < start.gap, a, b), moved, start)
-        if self.finish and least_squares:
-            coef = without_resting(problem.penalty, iterate.coef, iterate.pull)
-            sparse, exact = iterate_at(problem, coef), quadratic_solver(problem)
-            iterate, _ = exact.run(problem, sparse, tol, jnp.minimum(10, max_steps))
-        elif self.finish:
-            iterate = sparsified(outer, iterate, tol)
-        return iterate, {"num_steps": steps} | stats
+        if isinstance(problem.penalty, Lq):
+            solved = solve_concave(problem, start, tol, limit, self.inner, self.memory)
+            return solved[0], {"num_steps": solved[1]} | stats
+        smooth = not isinstance(problem.loss, AbstractVariationalLoss)
+        outer = SmoothRidge(problem) if smooth else WeightedRidge(problem, self.inner)
+        exact = self._exact_solver(problem)
+        attempts = 1 if exact is None else 2
+
+        def attempt(state: _State) -> _State:
+            old = state.iterate
+            begun = jnp.where(old.gap <= tol, old.gap, jnp.inf)  # nothing to do for a good start
+            first, left = outer.first(old.coef), limit - state.steps
+            # Where no exact solve comes of the support found, L-BFGS goes all the way.
+            goal = jnp.where(state.attempts < attempts - 1, jnp.maximum(tol, _FINISH), tol)
+            projection, steps = minimise(outer, first, begun, goal, left, self.memory)
+            moved = outer.iterate(projection)
+            # A start that is already good enough is kept.
+            best = jax.tree.map(lambda a, b: jnp.where(moved.gap < old.gap, a, b), moved, old)
+            if exact is not None:
+                coef = without_resting(problem.penalty, best.coef, best.pull)
+                sparse = iterate_at(problem, coef)
+                best, _ = exact.run(problem, sparse, tol, jnp.minimum(10, max_steps))
+            elif self.finish:
+                best = sparsified(outer, best, tol)
+            return _State(best, state.steps + steps, state.attempts + 1)
+
+        def unfinished(state: _State) -> Bool[Array, ""]:
+            return (state.iterate.gap > tol) & (state.attempts < attempts)
+
+        zero = jnp.array(0)
+        final = jax.lax.while_loop(unfinished, attempt, _State(start, zero, zero))
+        return final.iterate, {"num_steps": final.steps} | stats
+
+    def _exact_solver(self, problem: Problem) -> AbstractSolver | None:
+        """What solves on the support, once that is found."""
+        if not self.finish:
+            return None
+        if isinstance(problem.loss, AbstractQuadraticLoss):
+            return quadratic_solver(problem)
+        return ProxNewton() if has_diagonal_curvature(problem) else None
 
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]

@@ -1,5 +1,7 @@
 """Variable projection onto thin factors: the trace norm."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -72,7 +74,8 @@ class ThinFactor(AbstractOuterProblem):
     scale: Float[Array, "m r"]
     unit: Float[Array, ""]  # of gaps
 
-    def project(self, v: Float[Array, "m r"]) -> _Thin:
+    def project(self, v: Float[Array, "m r"], near: Any) -> _Thin:
+        del near  # a linear system needs no start
         left, spectrum = self.scale * v, self.spectrum
         curved = spectrum.curvature[:, None] * left
         matrix = left.T @ curved + self.strength * jnp.eye(left.shape[1], dtype=left.dtype)

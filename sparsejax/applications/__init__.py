@@ -1,0 +1,1 @@
+"""Systems built from the library: models, and what is done with them. Import the one you need."""
