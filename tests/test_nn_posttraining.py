@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.linear_model import ElasticNet
 
 from sparsejax import nn
+from sparsejax.nn._sds import _redense
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -164,6 +166,62 @@ def test_statistics_are_the_same_in_any_chunks(rng):
     assert seen.count == 120
     low = nn.InputStatistics.zeros(8, jnp.bfloat16).update(jnp.asarray(X, jnp.bfloat16))
     assert low.gram.dtype == jnp.float32
+
+
+def test_the_dense_step_is_an_elastic_net(rng):
+    """Of every row, as scikit-learn has it: a suboptimality of the gap it stops at."""
+    V, X = rng.normal(size=(4, 20)), rng.normal(size=(50, 20)) @ rng.normal(size=(20, 20))
+    X /= np.sqrt(np.mean(X**2, axis=0))
+    unit, l1, l2 = X.T @ X / 50, 0.2, 0.1
+    slope = l1 * np.mean(np.abs(V))
+    found = _redense(*map(jnp.asarray, (V, np.zeros_like(V), V @ unit, unit, l1, l2)))
+    for row, dense in zip(np.asarray(found), V, strict=True):
+        model = ElasticNet(
+            slope + l2, l1_ratio=slope / (slope + l2), fit_intercept=False, tol=1e-10
+        )
+        best = model.fit(X, X @ dense).coef_
+
+        def objective(v, dense=dense):
+            loss = (v - dense) @ unit @ (v - dense) / 2
+            return loss + slope * np.abs(v).sum() + l2 / 2 * v @ v
+
+        assert 0 <= objective(row) - objective(best) + 1e-9 <= 1e-3 * objective(0 * row)
+
+
+def test_sds_loses_less_than_sparsegpt(rng):
+    """On the calibration data always; refitting its mask is its bound."""
+    W, X = _layer(rng, 16, 64)
+    H = X.T @ X
+    for pattern in (nn.NM(2, 4), nn.Unstructured(0.6)):
+        weight, mask = nn.sds(W, H, pattern)
+        assert np.all(np.asarray(weight)[~np.asarray(mask)] == 0)
+        if isinstance(pattern, nn.NM):
+            assert np.all(np.asarray(mask).reshape(16, -1, 4).sum(axis=2) == 2)
+        error = nn.output_error(weight, W, H)
+        assert nn.output_error(nn.refit(W, mask, H), W, H) <= error * (1 + 1e-6)
+        assert error < nn.output_error(nn.sparsegpt(W, H, pattern)[0], W, H)
+        scaled = nn.sds(W, 100 * H, pattern)[0]  # dead inputs have no scale of their own
+        np.testing.assert_allclose(nn.output_error(scaled, W, H), error, rtol=0.05)
+
+
+def test_sds_with_dense_targets_on_sparse_inputs(rng):
+    """KD: the outputs come nearer to the dense model's than with targets on the same inputs."""
+    W, dense = _layer(rng, 16, 64, dead=False)
+    X = dense + 0.7 * rng.normal(size=dense.shape) * dense.std(axis=0)
+    H, cross = X.T @ X, W @ dense.T @ X
+    pattern = nn.NM(2, 4)
+    same = nn.sds(W, H, pattern, cross=W @ H)[0]
+    np.testing.assert_allclose(same, nn.sds(W, H, pattern)[0], rtol=1e-6, atol=1e-9)
+    distance = lambda weight: np.linalg.norm(np.asarray(weight) @ X.T - W @ dense.T)  # noqa: E731
+    assert distance(nn.sds(W, H, pattern, cross=cross)[0]) < 0.97 * distance(same)
+
+
+def test_output_error_is_its_definition(rng):
+    W, X = _layer(rng, 5, 12)
+    other = W + rng.normal(size=W.shape)
+    expected = np.sum(((other - W) @ X.T) ** 2) / np.sum((W @ X.T) ** 2)
+    np.testing.assert_allclose(nn.output_error(other, W, X.T @ X), expected, rtol=1e-10)
+    assert nn.output_error(W, 0 * W, X.T @ X) == 0
 
 
 @pytest.mark.parametrize(

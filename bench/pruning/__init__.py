@@ -1,0 +1,1 @@
+"""Pruning: what is lost, and how long it takes."""

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -95,5 +95,5 @@ def as_method(method: Any) -> Method:
         return METHODS[method]
     if not callable(method):
         raise TypeError(f"`method` must be a name or a function; got {type(method).__name__}.")
-    hashable = inspect.isfunction(method)  # modules may hold arrays
-    return _FUNCTIONS.get(method, method) if hashable else method
+    # Modules may hold arrays, which cannot be looked up.
+    return cast(Method, _FUNCTIONS.get(method, method) if inspect.isfunction(method) else method)
