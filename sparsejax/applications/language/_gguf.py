@@ -129,7 +129,7 @@ class _Reader:
         return self._data[self.at - count : self.at]
 
     def scalars(self, kind: str, count: int) -> tuple:
-        return struct.unpack(f"<{count}{kind}", self.take(count * struct.calcsize(kind)))
+        return struct.unpack(f"<{count}{kind}", self.take(count * struct.calcsize(kind)).tobytes())
 
     def scalar(self, kind: str) -> Any:
         return self.scalars(kind, 1)[0]
