@@ -199,11 +199,12 @@ def test_estimators(model, penalty):
         model(strength, 0.0).fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "penalty"),
     [
         (estimators.MCPRegressionCV, penalties.MCP(1.0, 3.0)),
-        pytest.param(estimators.SCADRegressionCV, penalties.SCAD(1.0, 3.7), marks=pytest.mark.slow),
+        (estimators.SCADRegressionCV, penalties.SCAD(1.0, 3.7)),
     ],
 )
 def test_cross_validation(model, penalty):
