@@ -9,7 +9,10 @@ import pytest
 
 import sparsejax as sj
 
-ROOMS = ["", "penalties", "losses", "designs", "solvers", "bilevel", "applications.language"]
+ROOMS = [
+    *("", "penalties", "losses", "designs", "solvers", "bilevel", "nn"),
+    "applications.language",
+]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
     "path Path",
@@ -23,6 +26,8 @@ PROMISED = {
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
     "IRLS LocalSearch HardThresholdingPursuit",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
+    "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
+    "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise",
     "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
 }

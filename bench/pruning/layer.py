@@ -3,7 +3,7 @@
 The inputs are correlated (their spectrum decays like 1/√k) and of unequal scale (log-normal). Each
 method sees 4 inputs a width; the error is the part of the outputs' squared norm that is lost on as
 many others (``output_error``), averaged over ``--seeds`` layers, beside the same mask refitted by
-least squares and the seconds of a warm call. Writes layer.csv. Half a minute.
+least squares and the seconds of a warm call. Writes layer.csv. A few minutes.
 """
 
 from bench.environment import pin
