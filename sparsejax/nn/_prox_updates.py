@@ -12,7 +12,13 @@ from ._updates import moving_weights
 
 
 class ProxState(eqx.Module):
-    """How many steps have been taken."""
+    """Where thresholding is.
+
+    Attributes
+    ----------
+    count
+        Steps taken.
+    """
 
     count: Int[Array, ""]
 
