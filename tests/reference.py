@@ -740,10 +740,8 @@ def optimum_of(X, problem):
         z = z + (b if len(problem.coef_shape) == 1 else np.ones((len(y), 1)) @ b[None])
     if problem.offset is not None:
         z = z + np.asarray(problem.offset)
-    # cvxpy learns the shapes of sums by summing uninitialised memory, which may overflow.
-    with np.errstate(over="ignore", invalid="ignore"):
-        term, constraints = cvxpy_terms(problem.penalty, w)
-        cost = _cvxpy_loss(problem.loss, z, y) + term
+    term, constraints = cvxpy_terms(problem.penalty, w)
+    cost = _cvxpy_loss(problem.loss, z, y) + term
     program = cp.Problem(cp.Minimize(cost), constraints)
     program.solve(cp.CLARABEL, tol_gap_abs=1e-8, tol_gap_rel=1e-8, tol_feas=1e-8)
     assert program.status == cp.OPTIMAL, program.status
