@@ -27,7 +27,8 @@ PROMISED = {
     "IRLS LocalSearch HardThresholdingPursuit",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
-    "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise",
+    "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
+    "count_macs",
     "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
 }

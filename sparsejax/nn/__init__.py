@@ -10,6 +10,7 @@ from ._layerwise import (
     output_error as output_error,
     prune_layerwise as prune_layerwise,
 )
+from ._macs import count_macs as count_macs
 from ._masks import (
     apply_masks as apply_masks,
     magnitude_masks as magnitude_masks,
