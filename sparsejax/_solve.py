@@ -261,12 +261,13 @@ def _evaluate(
 @eqx.filter_jit
 def _strength_max(problem: Problem) -> Float[Array, ""]:
     centred, _ = project_intercept(problem)
-    start = iterate_at(centred, jnp.zeros(problem.coef_shape, problem.X.dtype))
+    zeros = jnp.zeros(problem.coef_shape, problem.X.dtype)
+    start = iterate_at(centred, zeros)
     null_model = centred.penalty.null_model()
     null_space = centred.penalty.null_space(problem.X.shape[1])
     if null_model is not None:
         restricted = replace(centred, penalty=null_model)
-        start = _run(restricted, start)
+        start = _run(restricted, iterate_at(restricted, zeros))
     if null_space is None:
         return centred.penalty.strength_max(start.pull)
     # What no strength takes away is fitted first.

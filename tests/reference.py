@@ -35,6 +35,7 @@ from sparsejax.penalties import (
     Simplex,
     SparseGroup,
     TotalVariation,
+    Weighted,
 )
 
 
@@ -93,6 +94,11 @@ def _(penalty: Lq, t):
 @concave_profile.register
 def _(penalty: L0, t):
     return float(penalty.strength) * (t > 0)
+
+
+@concave_profile.register
+def _(penalty: Weighted, t):
+    return np.asarray(penalty.weights) * concave_profile(penalty.penalty, t)
 
 
 @singledispatch

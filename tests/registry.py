@@ -89,6 +89,8 @@ CONCAVE: dict[str, Callable[[float, int], Any]] = {
     "lq-two-thirds": lambda s, p: penalties.Lq(s, 2 / 3),
     "lq": lambda s, p: penalties.Lq(s, 0.3),
     "l0": lambda s, p: penalties.L0(s),
+    "mcp-weights": lambda s, p: penalties.Weighted(penalties.MCP(s), _weights(p)),
+    "lq-zero-weight": lambda s, p: penalties.Weighted(penalties.Lq(s, 1 / 2), _with(p, 0, 0.0)),
 }
 # Those whose parametrisation differs enough for solvers to care, one compilation each.
 SOLVER_PENALTIES = [

@@ -57,7 +57,7 @@ def test_slope_is_that_of_a_line_above(make, w, other, strength):
     """h(t) ≤ h(|w|) + slope·(t − |w|): what convex relaxation stands on."""
     penalty = make(strength, 1)
     w, other = abs(w), abs(other)
-    slope = float(penalty.slope(jnp.array(w)))
+    slope = float(penalty.slope(jnp.array([w]))[0])
     if np.isinf(slope):
         assert w == 0
         assert penalty.steep
@@ -319,3 +319,44 @@ def test_working_sets_of_steep_penalties_are_refused():
         sj.solve(sj.Problem(X, y, penalty=penalties.Lq(0.1 * largest, 0.5)), inner)
     with pytest.raises(TypeError, match="not support MCP, which is not convex"):
         sj.solve(sj.Problem(X, y, penalty=penalties.MCP(largest)), solvers.WorkingSet())
+
+
+def test_zero_and_infinite_weights():
+    """Unpenalised features have no pull left, forbidden ones no coefficient."""
+    X, y, largest = _data()
+    weights = np.ones(P)
+    weights[[7, 8]], weights[[0, 1]], weights[2] = 0.0, np.inf, 2.0
+    penalty = penalties.Weighted(penalties.MCP(0.1 * largest), weights)
+    solution = sj.solve(sj.Problem(X, y, penalty=penalty), tol=1e-10)
+    coef = np.asarray(solution.coef)
+    pull = X.T @ (y - X @ coef) / N
+    assert not np.any(coef[:2])
+    assert np.all(sj.solve(sj.Problem(X, y, penalty=penalty.penalty)).coef[:2] != 0)
+    np.testing.assert_allclose(pull[7:9], 0.0, atol=1e-10 * largest)
+    assert np.all(coef[7:9] != 0)
+    kept = np.isfinite(weights) & (weights > 0)
+    strength, size = 0.1 * largest * weights[kept], np.abs(coef[kept])
+    slope = weights[kept] * np.maximum(0.1 * largest - size / 3.0, 0)
+    rest = size == 0
+    assert np.all(np.abs(pull[kept][rest]) <= strength[rest] * (1 + 1e-8))
+    moving = np.sign(coef[kept]) * slope
+    np.testing.assert_allclose(pull[kept][~rest], moving[~rest], atol=1e-8 * largest)
+
+
+def test_weights_of_one_change_nothing_and_are_checked():
+    X, y, largest = _data()
+    plain = penalties.MCP(0.1 * largest)
+    weighted = penalties.Weighted(plain, np.ones(P))
+    solutions = [sj.solve(sj.Problem(X, y, penalty=p), tol=1e-10).coef for p in (plain, weighted)]
+    np.testing.assert_allclose(*solutions, atol=1e-8)
+    np.testing.assert_allclose(
+        sj.strength_max(sj.Problem(X, y, penalty=penalties.Weighted(plain, np.full(P, 2.0)))),
+        largest / 2,
+        rtol=1e-12,
+    )
+    with pytest.raises(TypeError, match=r"`penalty` must be MCP, SCAD.*got L1"):
+        penalties.Weighted(penalties.L1(1.0), np.ones(P))
+    with pytest.raises(ValueError, match="`weights` must be nonnegative"):
+        penalties.Weighted(plain, -np.ones(P))
+    with pytest.raises(ValueError, match=r"`weights` must have shape \(60,\)"):
+        sj.Problem(X, y, penalty=penalties.Weighted(plain, np.ones(3)))

@@ -38,3 +38,4 @@ from ._simplex import Simplex as Simplex
 from ._slope import SLOPE as SLOPE
 from ._sparse_group import SparseGroup as SparseGroup
 from ._total_variation import TotalVariation as TotalVariation
+from ._weighted import Weighted as Weighted
