@@ -61,6 +61,7 @@ PENALTIES: dict[str, Callable[[], Any]] = {
     "FusedLasso": lambda: sj.penalties.FusedLasso(0.1, 0.5),
     "Analysis": lambda: sj.penalties.Analysis(0.1, np.diff(np.eye(P), axis=0)),
     "OverlappingGroups": lambda: sj.penalties.OverlappingGroups(0.1, [[0, 1, 2], [2, 3]]),
+    "Grouped": lambda: sj.penalties.Grouped(sj.penalties.MCP(0.1), GROUPS),
     "Weighted": lambda: sj.penalties.Weighted(sj.penalties.MCP(0.1), np.arange(P)),
     "MCP": lambda: sj.penalties.MCP(0.1),
     "SCAD": lambda: sj.penalties.SCAD(0.1),

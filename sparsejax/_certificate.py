@@ -243,9 +243,11 @@ def reachable(problem: Problem, tol: Float[Array, ""]) -> Float[Array, ""]:
 
     The pull is a difference of terms of the size that it has at zero.
     """
-    if needs_dual(problem) or not isinstance(problem.penalty, AbstractConcavePenalty):
+    penalty = problem.penalty
+    counted = isinstance(penalty, AbstractStrengthPenalty) and not penalty.is_convex
+    if needs_dual(problem) or not counted:
         return tol
-    strength = problem.penalty.strength
+    strength = penalty.strength
     rounding = jnp.finfo(tol.dtype).resolution * _largest_pull_at_zero(problem)
     floor = jnp.where(strength > 0, rounding / jnp.where(strength > 0, strength, 1.0), 0.0)
     return jax.lax.stop_gradient(jnp.maximum(tol, floor))

@@ -5,6 +5,7 @@ from ._base import (
     AbstractGroupSeparablePenalty as AbstractGroupSeparablePenalty,
     AbstractNewtonPenalty as AbstractNewtonPenalty,
     AbstractPenalty as AbstractPenalty,
+    AbstractRelaxablePenalty as AbstractRelaxablePenalty,
     AbstractSeparablePenalty as AbstractSeparablePenalty,
     AbstractStrengthPenalty as AbstractStrengthPenalty,
     AbstractVariationalPenalty as AbstractVariationalPenalty,
@@ -17,6 +18,7 @@ from ._elastic_net import ElasticNet as ElasticNet
 from ._fused_lasso import FusedLasso as FusedLasso
 from ._group_l2 import GroupL2 as GroupL2
 from ._group_linf import GroupLinf as GroupLinf, Linf as Linf
+from ._grouped import Grouped as Grouped
 from ._k_support import KSupport as KSupport
 from ._l0 import L0 as L0
 from ._l1 import L1 as L1

@@ -162,6 +162,17 @@ class AbstractStrengthPenalty(AbstractPenalty):
         return eqx.tree_at(lambda penalty: penalty.strength, self, strength)
 
 
+class AbstractRelaxablePenalty(AbstractPenalty):
+    """A penalty, mostly not convex, below convex ones that touch it: what relaxation needs."""
+
+    # Whether its slope at zero is infinite: then zero is stationary at any strength.
+    steep: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def touching(self, w: Float[Array, " p"]) -> AbstractPenalty:
+        """The convex penalty that lies above this one, but for a constant, and touches it at w."""
+
+
 class AbstractVariationalPenalty(AbstractGroupSeparablePenalty):
     """A minimum of weighted ridges over their weights: what VarPro needs."""
 

@@ -7,11 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import is_nonnegative
-from ._base import AbstractSeparablePenalty, AbstractStrengthPenalty
+from ._base import AbstractRelaxablePenalty, AbstractSeparablePenalty, AbstractStrengthPenalty
 from ._groups import ratio, root
+from ._l1 import L1
 
 
-class AbstractConcavePenalty(AbstractStrengthPenalty, AbstractSeparablePenalty):
+class AbstractConcavePenalty(
+    AbstractStrengthPenalty, AbstractSeparablePenalty, AbstractRelaxablePenalty
+):
     """Σ_j h(|w_j|) for an increasing, concave h with h(0) = 0.
 
     Not convex: the conjugate is infinite but at zero, so that no duality gap is of use. Points are
@@ -29,6 +32,10 @@ class AbstractConcavePenalty(AbstractStrengthPenalty, AbstractSeparablePenalty):
     @abc.abstractmethod
     def slope(self, w: Float[Array, "..."]) -> Float[Array, "..."]:
         """h′(|w|): the weights of the ℓ1 norm that touches the penalty at w from above."""
+
+    def touching(self, w: Float[Array, " p"]) -> L1:
+        slopes = self.slope(w)
+        return L1(jnp.ones((), slopes.dtype), slopes)
 
     def check(self, num_features: int) -> None:
         del num_features  # nothing here has one entry a feature

@@ -64,4 +64,4 @@ class GroupL2(AbstractGroupNorm):
         return GroupForm(self.outer_slopes(), self.groups)
 
     def gauges(self, c: Float[Array, " p"]) -> Float[Array, " g"]:
-        return ratio(self._norms(c), self.outer_slopes())
+        return ratio(self.lengths(c), self.outer_slopes())

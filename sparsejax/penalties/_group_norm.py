@@ -59,23 +59,24 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, Abstract
     def groups_of_coordinates(self) -> tuple[Int[Array, " p"], int, int]:
         return self.groups, self.num_groups, self.largest
 
-    def _norms(self, w: Float[Array, " p"]) -> Float[Array, " g"]:
+    def lengths(self, w: Float[Array, " p"]) -> Float[Array, " g"]:
+        """‖w_g‖ for every group."""
         return segment_norms(w, self.groups, self.num_groups)
 
     def _unit(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
         """w_g/‖w_g‖, zero for a group at zero."""
-        norms = self._norms(w)[self.groups]
+        norms = self.lengths(w)[self.groups]
         return w / jnp.where(norms > 0, norms, 1.0)
 
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
-        norms = self._norms(w)
+        norms = self.lengths(w)
         outer = jnp.sum(jnp.where(norms == 0, 0.0, self.outer_slopes() * norms))
         return self.inner_slope() * jnp.sum(jnp.abs(w)) + outer
 
     def _shrink(self, v: Float[Array, " p"], step: Any) -> tuple[Array, Array, Array]:
         """v after soft thresholding, the length of every group then, and what is left of it."""
         soft = soft_threshold(v, step * self.inner_slope())
-        norms = self._norms(soft)
+        norms = self.lengths(soft)
         if jnp.ndim(step):
             step = jax.ops.segment_max(step, self.groups, self.num_groups)  # constant within one
         # An infinite weight is infinite at any step, and an unpenalised group stays as it is.
@@ -97,11 +98,11 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, Abstract
         return BlockMatrix(jnp.where(moving, across, 0.0), coupling)
 
     def local_gradient(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
-        slopes = jnp.where(self._norms(w) > 0, self.outer_slopes(), 0.0)
+        slopes = jnp.where(self.lengths(w) > 0, self.outer_slopes(), 0.0)
         return self.inner_slope() * jnp.sign(w) + slopes[self.groups] * self._unit(w)
 
     def hessian(self, w: Float[Array, " p"]) -> BlockMatrix:
-        norms = self._norms(w)
+        norms = self.lengths(w)
         slopes = jnp.where(norms > 0, self.outer_slopes(), 0.0)
         curvature = ratio(slopes, norms)[self.groups]
         return BlockMatrix(curvature, Coupling(-curvature, self._unit(w), self.groups))
@@ -110,22 +111,22 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, Abstract
         self, w: Float[Array, " p"], grad: Float[Array, " p"]
     ) -> Float[Array, " p"]:
         """Every coefficient carries the Euclidean distance of its group."""
-        inner, outer, norms = self.inner_slope(), self.outer_slopes(), self._norms(w)
-        resting = self._norms(soft_threshold(-grad, inner))
+        inner, outer, norms = self.inner_slope(), self.outer_slopes(), self.lengths(w)
+        resting = self.lengths(soft_threshold(-grad, inner))
         resting = jnp.where(resting > outer, resting - outer, 0.0)
         at_zero = jnp.maximum(jnp.abs(grad) - inner, 0.0)
-        moving = self._norms(jnp.where(w == 0, at_zero, grad + self.local_gradient(w)))
+        moving = self.lengths(jnp.where(w == 0, at_zero, grad + self.local_gradient(w)))
         return jnp.where(norms == 0, resting, moving)[self.groups]
 
     def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
         """Non-zero coefficients; with no ℓ1 part, all of a group that is not zero."""
-        smooth = (self._norms(w) > 0) | (self.outer_slopes() == 0)
+        smooth = (self.lengths(w) > 0) | (self.outer_slopes() == 0)
         return smooth[self.groups] & ((w != 0) | (self.inner_slope() == 0))
 
     def saturation(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, " p"]:
         inner, outer = self.inner_slope(), self.outer_slopes()
-        group = ratio(self._norms(soft_threshold(c, inner)) + inner, outer + inner)[self.groups]
-        return jnp.where(self._norms(w)[self.groups] > 0, ratio(jnp.abs(c), inner), group)
+        group = ratio(self.lengths(soft_threshold(c, inner)) + inner, outer + inner)[self.groups]
+        return jnp.where(self.lengths(w)[self.groups] > 0, ratio(jnp.abs(c), inner), group)
 
     def is_free(self) -> Bool[Array, " p"]:
         return (self.outer_slopes() == 0)[self.groups] & (self.inner_slope() == 0)
@@ -148,12 +149,12 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, Abstract
         return 1.0 / jnp.maximum(1.0, jnp.max(self.gauges(c)))
 
     def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
-        inner, outer, norms = self.inner_slope(), self.outer_slopes(), self._norms(w)
+        inner, outer, norms = self.inner_slope(), self.outer_slopes(), self.lengths(w)
         soft = soft_threshold(c, inner)
         # Rounding of one sum a group.
         slack = 1 + (4 + self.largest) * jnp.finfo(c.dtype).eps
         rounding = slack * outer + (slack - 1) * inner
-        inside = jnp.all(self._norms(soft) <= rounding)
+        inside = jnp.all(self.lengths(soft) <= rounding)
         # Σ_g ‖w_g‖(outer_g − ŵ_gᵀsoft(c)_g) + Σ_j |w_j|·inner − w_j·clip(c_j): none is negative.
         slopes = jnp.where(norms > 0, outer, 0.0)
         groups = norms * (slopes - self._sums(self._unit(w) * soft))

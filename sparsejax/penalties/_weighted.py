@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._arrays import inexact
+from .._arrays import as_inexact
 from .._checks import check_length, check_nonnegative, is_nonnegative
 from ._base import AbstractPenalty
 from ._concave import AbstractConcavePenalty
@@ -43,15 +43,17 @@ class Weighted(AbstractConcavePenalty):
     """
 
     penalty: AbstractConcavePenalty
-    weights: Float[Array, " p"] = eqx.field(converter=inexact("weights"))
+    weights: Float[Array, " p"]
 
-    def __check_init__(self) -> None:
-        known = isinstance(self.penalty, AbstractConcavePenalty)
-        if not known or isinstance(self.penalty, L0 | Weighted):
+    def __init__(self, penalty: AbstractConcavePenalty, weights: Any) -> None:
+        known = isinstance(penalty, AbstractConcavePenalty)
+        if not known or isinstance(penalty, L0 | Weighted):
             raise TypeError(
                 "`penalty` must be MCP, SCAD, CappedL1, LogSum or Lq; got "
-                f"{type(self.penalty).__name__}."
+                f"{type(penalty).__name__}."
             )
+        self.penalty = penalty
+        self.weights = as_inexact(weights, "weights")
         check_nonnegative("weights", self.weights, ndim=1, finite=False)
 
     @property

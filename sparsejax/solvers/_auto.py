@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 from .._certificate import Iterate
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss, Equality
-from ._base import AbstractSolver, is_concave
+from ._base import AbstractSolver, is_concave, is_relaxable
 from ._convex import convex_solver
 from ._coordinate_descent import CoordinateDescent
 from ._fista import FISTA
@@ -26,8 +26,9 @@ class Auto(AbstractSolver):
     that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
     PrimalDual for losses without a gradient and for ``Analysis`` penalties. For concave penalties,
     working sets where the loss is quadratic (coordinate descent where the slope at zero is
-    infinite), IRLS for hard constraints, FISTA where the curvature of the loss is bounded, else
-    MultiStage. For ``Cardinality``, local search where the loss is quadratic, else FISTA.
+    infinite), IRLS for hard constraints, FISTA for groups and where the curvature of the loss is
+    bounded, else MultiStage. For ``Cardinality``, local search where the loss is quadratic, else
+    FISTA.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
@@ -35,16 +36,16 @@ class Auto(AbstractSolver):
     def choose(self, problem: Problem) -> AbstractSolver:
         if problem.penalty.is_convex:
             return convex_solver(problem)
-        if isinstance(problem.loss, AbstractQuadraticLoss):
-            if not is_concave(problem):
-                return LocalSearch()
+        if isinstance(problem.loss, AbstractQuadraticLoss) and is_concave(problem):
             steep = problem.penalty.steep
             return CoordinateDescent() if steep else WorkingSet(GramCoordinateDescent())
-        if isinstance(problem.loss, Equality):
+        if isinstance(problem.loss, AbstractQuadraticLoss) and not is_relaxable(problem):
+            return LocalSearch()
+        if isinstance(problem.loss, Equality) and is_concave(problem):
             return IRLS()
         loss = problem.loss
         bounded = isinstance(loss, AbstractSmoothLoss) and loss.has_bounded_curvature
-        return FISTA() if bounded or not is_concave(problem) else MultiStage()
+        return FISTA() if bounded or not is_relaxable(problem) else MultiStage()
 
     def check(self, problem: Problem) -> None:
         self.choose(problem).check(problem)

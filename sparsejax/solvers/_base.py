@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate
 from .._problem import Problem
 from ..losses import Cox
-from ..penalties import AbstractConcavePenalty
+from ..penalties import AbstractConcavePenalty, AbstractRelaxablePenalty
 
 _TAKE_CONCAVE = "use FISTA(), CoordinateDescent() or MultiStage()"
 
@@ -56,6 +56,11 @@ def is_concave(problem: Problem) -> bool:
     return isinstance(problem.penalty, AbstractConcavePenalty)
 
 
+def is_relaxable(problem: Problem) -> bool:
+    """Whether convex penalties touch it from above."""
+    return isinstance(problem.penalty, AbstractRelaxablePenalty)
+
+
 def check_convex(solver: AbstractSolver, problem: Problem) -> None:
     """``TypeError`` for penalties that are not convex."""
     if not problem.penalty.is_convex:
@@ -72,7 +77,7 @@ def unfinished_at(
     At least once where zero is stationary for every strength: a step may still leave it.
     """
     going = iterate.error > tol
-    return going | (steps == 0) if is_concave(problem) and problem.penalty.steep else going
+    return going | (steps == 0) if is_relaxable(problem) and problem.penalty.steep else going
 
 
 def check_certifiable(problem: Problem) -> None:

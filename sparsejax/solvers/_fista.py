@@ -13,7 +13,7 @@ from .._modules import replace
 from .._problem import Problem, matvec, rmatvec
 from ..losses import AbstractSmoothLoss
 from ..penalties import Analysis
-from ._base import AbstractSolver, check_certifiable, is_concave, unfinished_at
+from ._base import AbstractSolver, check_certifiable, is_relaxable, unfinished_at
 
 
 class _State(eqx.Module):
@@ -56,7 +56,7 @@ class FISTA(AbstractSolver):
             name = type(problem.penalty).__name__
             raise TypeError(f"FISTA does not support {name}: use PrimalDual().")
         if not loss.has_bounded_curvature:
-            other = "MultiStage" if is_concave(problem) else "ProxNewton"
+            other = "MultiStage" if is_relaxable(problem) else "ProxNewton"
             raise TypeError(
                 f"FISTA does not support {type(loss).__name__}, whose curvature has no bound: "
                 f"use {other}()."

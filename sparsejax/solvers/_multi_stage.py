@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, judged
 from .._modules import replace
 from .._problem import Problem
-from ._base import AbstractSolver, is_concave
+from ._base import AbstractSolver, is_relaxable
 from ._convex import convex_solver
 from ._touching import touching_at
 
@@ -23,12 +23,13 @@ class _State(eqx.Module):
 
 
 class MultiStage(AbstractSolver):
-    """Minimise the ℓ1 norm that touches the concave penalty from above, again and again.
+    """Minimise the convex norm that touches the concave penalty from above, again and again.
 
     Every stage solves min_w loss + Σ_j h′(|v_j|)·|w_j| for the solution v of the stage before: from
-    zero, the first is the Lasso of the same strength. The objective never rises, each stage is
-    certified by its duality gap (``Solution.stats["gaps"]``), and all are one compiled call. A
-    step of ``max_steps`` is one stage.
+    zero, the first is the Lasso of the same strength (of ``Grouped`` penalties, the group Lasso).
+    The objective never rises, each stage is certified by its duality gap
+    (``Solution.stats["gaps"]``), and all are one compiled call. A step of ``max_steps`` is one
+    stage.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ class MultiStage(AbstractSolver):
 
     def check(self, problem: Problem) -> None:
         name = type(problem.penalty).__name__
-        if not is_concave(problem):
+        if not is_relaxable(problem):
             raise TypeError(
                 f"MultiStage does not support {name}, which is not concave: use Auto()."
             )
