@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._checks import check_length, check_nonnegative, is_concrete, is_nonnegative
+from .._symmetric import outer_gram
 
 
 class AbstractLoss(eqx.Module):
@@ -281,3 +282,7 @@ class AbstractQuadraticLoss(
     ) -> Float[Array, "k m"]:
         """rows · diag(h) · columnsᵀ."""
         return (rows * self.row_weights(y)) @ columns.T
+
+    def own_gram(self, rows: Float[Array, "k n"], y: Float[Array, "n ..."]) -> Float[Array, "k k"]:
+        """rows · diag(h) · rowsᵀ, in about half the time."""
+        return outer_gram(rows * jnp.sqrt(self.row_weights(y)))
