@@ -96,7 +96,7 @@ def test_batch_norm_and_borders():
     # It can be trained, and slimmed again.
     train = lambda x: small(x, small_state, key=KEYS[0])  # noqa: E731
     train = jax.vmap(train, out_axes=(0, None), axis_name="batch")
-    trained_state = train(jnp.stack([IMAGE, -IMAGE]))[1]
+    trained_state = eqx.filter_jit(train)(jnp.stack([IMAGE, -IMAGE]))[1]
     again = nn.magnitude_masks(small, nn.Channel(0.5))
     tiny, tiny_state = nn.slim(small, trained_state, again, 1)
     assert [tiny.layers[i].weight.shape[0] for i in (0, 3, 7)] == [4, 4, 4]

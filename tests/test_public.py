@@ -28,7 +28,7 @@ PROMISED = {
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
     "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
-    "count_macs",
+    "count_macs slim shared_masks BorderedConv",
     "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
 }

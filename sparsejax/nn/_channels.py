@@ -74,9 +74,8 @@ def channels(model: Any, state: Any, call: Call, with_values: bool = True) -> Ch
         fix((dim for node in outputs for axis in node.axes for dim in axis), "its outputs")
         return walk.constants, [node.value for node in outputs]
 
-    constants, outputs = (jax.jit(run) if with_values else jax.eval_shape)(
-        *(() if with_values else (run,)), *arguments
-    )
+    evaluate = jax.jit(run) if with_values else lambda *args: jax.eval_shape(run, *args)
+    constants, outputs = evaluate(*arguments)
     constants = [Constants(*map(np.asarray, c)) for c in constants] if with_values else []
     foldable = layers_with_bias(model)
     return Channels(arrays, axes, state_axes, walk.readers, constants, foldable, outputs)
@@ -88,9 +87,10 @@ def whole_masks(model: Any, keep: Any, argument: str) -> dict[str, np.ndarray]:
     given = named_leaves(keep)
 
     def spread(name: str, mask: Any) -> Any:
-        leaf = leaves.get(name)
-        fits = eqx.is_array_like(mask) and eqx.is_array(leaf)
-        if not fits or jnp.shape(mask) != leaf.shape[:1]:
+        leaf: Any = leaves.get(name)
+        if not eqx.is_array(leaf) or not eqx.is_array_like(mask):
+            return mask
+        if jnp.shape(mask) != leaf.shape[:1]:
             return mask
         columns = jnp.reshape(mask, (-1, *(1,) * (leaf.ndim - 1)))
         return jnp.broadcast_to(columns, leaf.shape)
@@ -165,16 +165,15 @@ def why_not(found: Channels, marked: dict[Dim, np.ndarray], masks: dict[str, np.
     """Of the first leaf with masked channels."""
     for name in masks:
         for dim in expand(dim for axis in found.axes[name] for dim in axis):
-            if not np.any(marked[dim]):
-                continue
-            reader = next((r.leaf for r in found.readers if dim in expand(r.factors)), None)
-            why = (
-                f"they are {dim.fixed}"
-                if dim.fixed
-                else (
-                    f"they are not constant, or not in a way that can be done without, where {reader!r} "
-                    "reads them (shared_masks makes the masks of layers that write one stream agree)"
-                )
-            )
-            return f"`keep`: none of the channels of {name!r} that it drops can go: {why}."
-    return "`keep` drops no channel."
+            if np.any(marked[dim]):
+                why = dim.fixed or _who_needs(found, dim)
+                return f"`keep`: none of the channels of {name!r} that it drops can go: they are {why}."
+    return "`keep` drops parts of groups of channels, of which only whole ones can go."
+
+
+def _who_needs(found: Channels, dim: Dim) -> str:
+    reader = next((r.leaf for r in found.readers if dim in expand(r.factors)), None)
+    return (
+        f"not constant, or not in a way that can be done without, where {reader!r} reads them "
+        "(shared_masks makes the masks of layers that write one stream agree)"
+    )

@@ -12,21 +12,23 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ._dims import Axes, Factors, expand, fix, new_axes, regroup, unify
+from ._dims import Axes, Factors, fix, new_axes, regroup, unify
 from ._jaxprs import bind, called
 
 # Entry by entry: the same operation for every index.
-_ELEMENTWISE = set(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp "
-    "convert_element_type copy copy_p cos cosh div eq erf erf_inv erfc exp exp2 expm1 floor ge gt "
+_ELEMENTWISE = frozenset(
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp "  # noqa: SIM905
+    "convert_element_type copy cos cosh div eq erf erf_inv erfc exp exp2 expm1 floor ge gt "
     "integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or "
     "optimization_barrier pow real reduce_precision rem round rsqrt select_n sign sin sinh sqrt "
     "square stop_gradient sub tan tanh xor".split()
 )
-_CALLS = set("checkpoint closed_call core_call custom_jvp_call custom_vjp_call jit pjit".split())
-_WINDOWS = set("reduce_window reduce_window_max reduce_window_min reduce_window_sum".split())
+_CALLS = ("checkpoint", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "jit")
+_CALLS += ("pjit", "remat2")
+_WINDOWS = ("reduce_window", "reduce_window_max", "reduce_window_min", "reduce_window_sum")
 
 
 class Node(NamedTuple):
@@ -73,9 +75,9 @@ class Reader(NamedTuple):
 class Constants(NamedTuple):
     """What a reader finds: for every index, whether it varies and the bounds of its values."""
 
-    varying: Bool[Array, " n"]
-    low: Float[Array, " n"]
-    high: Float[Array, " n"]
+    varying: Bool[Array | np.ndarray, " n"]
+    low: Float[Array | np.ndarray, " n"]
+    high: Float[Array | np.ndarray, " n"]
 
 
 class Walk:
@@ -94,7 +96,7 @@ class Walk:
 
         def read(atom: Any) -> Node:
             if isinstance(atom, jex.Literal):
-                return _constant(jnp.asarray(atom.val, atom.aval.dtype))
+                return _constant(jnp.asarray(atom.val, jnp.result_type(atom.val)))
             return nodes[atom]
 
         for equation in jaxpr.eqns:
@@ -356,9 +358,8 @@ def _window(equation: Any, operands: list[Node], value: Any) -> Node:
         return Node(value, None, tuple(axes))
     names = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
     how = [parameters[name] for name in names]
-    pooled = jax.lax.reduce_window(
-        _shadow(node), jnp.zeros((), node.value.dtype), jax.lax.max, *how
-    )
+    zero = jnp.zeros((), node.value.dtype)
+    pooled = jax.lax.reduce_window(_shadow(node), zero, jax.lax.max, *how)
     return Node(value, pooled > 0, tuple(axes))
 
 

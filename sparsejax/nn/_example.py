@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # Sizes of images that are tried, the usual ones first.
 _SIZES = (32, 28, 224, 64, 96, 128, 256, 16, 8, 48, 4, 24, 20, 12, 10, 40, 56, 84, 100, 112, 160)
@@ -79,7 +80,8 @@ def _concrete(sample: Any) -> Any:
         return jnp.asarray(sample)
     dtype = jax.dtypes.canonicalize_dtype(sample.dtype)
     if jnp.issubdtype(dtype, jnp.inexact):
-        return jax.random.normal(jax.random.key(1), sample.shape, dtype)
+        # NumPy need not compile for every shape.
+        return jnp.asarray(np.random.default_rng(0).normal(size=sample.shape), dtype)
     return jnp.zeros(sample.shape, dtype)
 
 
@@ -87,14 +89,13 @@ def _shapes(model: Any) -> Iterator[tuple[int, ...]]:
     """Of single samples, by the layers that may be the first to see them."""
     kinds = (eqx.nn.Linear, eqx.nn.Conv, eqx.nn.ConvTranspose)
     layers = jax.tree.leaves(model, is_leaf=lambda x: isinstance(x, kinds))
-    layers = [layer for layer in layers if isinstance(layer, kinds)]
-    convolutions = [layer for layer in layers if not isinstance(layer, eqx.nn.Linear)]
-    tried = dict.fromkeys((x.in_channels, x.num_spatial_dims) for x in convolutions)
-    for channels, axes in tried:
-        for size in _SIZES:
-            yield (channels, *(size,) * axes)
-    for features in dict.fromkeys(x.in_features for x in layers if isinstance(x, eqx.nn.Linear)):
-        if features == "scalar":
-            yield ()
-        else:
-            yield from ((features,), (8, features))
+    shapes: dict[tuple[int, ...], None] = {}
+    for layer in layers:
+        if isinstance(layer, kinds[1:]):
+            axes = layer.num_spatial_dims
+            shapes |= dict.fromkeys((layer.in_channels, *(size,) * axes) for size in _SIZES)
+    for layer in layers:
+        if isinstance(layer, eqx.nn.Linear) and isinstance(layer.in_features, int):
+            shapes |= dict.fromkeys([(layer.in_features,), (8, layer.in_features)])
+    yield from shapes
+    yield ()

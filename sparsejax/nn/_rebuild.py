@@ -70,7 +70,7 @@ def _sizes(layer: Any, state: Any) -> dict[str, Any]:
         widths = [x.weight.shape[-2] for x in layer.layers[:-1]]
         return {"width_size": max(widths, default=layer.width_size)}
     if isinstance(layer, eqx.nn.MultiheadAttention):
-        return {"num_heads": layer.query_proj.out_features // layer.qk_size}
+        return {"num_heads": layer.query_proj.weight.shape[-2] // layer.qk_size}
     if weight is None:
         return {}  # shared with another layer, or without any
     if isinstance(layer, eqx.nn.Linear):

@@ -76,7 +76,6 @@ def shared_masks(
     for name, mask in given.items():
         rows = along(found.axes[name][0], kept)
         rows = np.ones(mask.shape[0], bool) if rows is None else rows
-        new[name] = jnp.asarray(
-            np.broadcast_to(rows.reshape(-1, *(1,) * (mask.ndim - 1)), mask.shape)
-        )
+        columns = rows.reshape(-1, *(1,) * (mask.ndim - 1))
+        new[name] = jnp.asarray(np.broadcast_to(columns, mask.shape))
     return replace_leaves(model, new)
