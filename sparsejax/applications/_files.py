@@ -1,6 +1,7 @@
 """Files that are complete, and what identifies the data of a run."""
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -30,3 +31,19 @@ def digest(*arrays: Any) -> str:
         found.update(f"{array.dtype}{array.shape}".encode())
         found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()
+
+
+def claim_folder(folder: Path, run: dict[str, str], argument: str) -> None:
+    """Make a folder for a run, or raise if it holds one with other arguments."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "run.json"
+    if not file.exists():
+        text = json.dumps(run, indent=2) + "\n"
+        write_atomically(file, lambda scratch: scratch.write_text(text, "utf-8"))
+    found = json.loads(file.read_text("utf-8"))
+    other = [name for name, value in run.items() if found.get(name) != value]
+    if other:
+        raise ValueError(
+            f"`{argument}`: {folder} holds a run with other {', '.join(other)}; finish that one, "
+            "or delete the folder."
+        )

@@ -167,7 +167,7 @@ def why_not(found: Channels, marked: dict[Dim, np.ndarray], masks: dict[str, np.
         for dim in expand(dim for axis in found.axes[name] for dim in axis):
             if np.any(marked[dim]):
                 why = dim.fixed or _who_needs(found, dim)
-                return f"`keep`: none of the channels of {name!r} that it drops can go: they are {why}."
+                return f"`keep`: none of the channels that {name!r} drops can go: they are {why}."
     return "`keep` drops parts of groups of channels, of which only whole ones can go."
 
 

@@ -1,6 +1,5 @@
 """Prune a language model block by block; what is done survives the process."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +12,9 @@ from jaxtyping import Array, Int
 
 from ... import nn
 from ...nn._leaves import named_leaves
-from .._files import digest, write_atomically
+from .._files import claim_folder, digest, write_atomically
 from ._model import AbstractLanguageModel
 from ._perplexity import embedded
-
-_RUN = "run.json"
 
 
 class Pruned(NamedTuple):
@@ -124,18 +121,7 @@ class _Checkpoint:
 
     def open(self, run: dict[str, str]) -> nn.LayerwiseResult:
         """What the run had finished; nothing if it is new."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / _RUN
-        if not file.exists():
-            text = json.dumps(run, indent=2) + "\n"
-            write_atomically(file, lambda scratch: scratch.write_text(text, "utf-8"))
-        found = json.loads(file.read_text("utf-8"))
-        other = [name for name, value in run.items() if found.get(name) != value]
-        if other:
-            raise ValueError(
-                f"`checkpoint`: {self._folder} holds a run with other {', '.join(other)}; finish "
-                "that one, or delete the folder."
-            )
+        claim_folder(self._folder, run, "checkpoint")
         done = nn.LayerwiseResult((), (), ())
         for i, block in enumerate(self._blocks):
             if not self._file(i).exists():

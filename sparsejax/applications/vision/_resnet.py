@@ -14,8 +14,9 @@ _AXIS = "batch"  # over which BatchNorm averages
 class BasicBlock(eqx.Module):
     """relu(x + norm(conv(relu(norm(conv x))))), where x may be thinned out and padded.
 
-    The shortcut has no weights (option A of He et al.): it takes every ``stride``-th pixel, and adds
-    channels of zeros on either side.
+    The shortcut has no weights (option A of He et al.): it takes every ``stride``-th pixel, and
+    adds channels of zeros on either side. ``slim`` therefore leaves the stream as wide as it is,
+    and removes channels within blocks.
     """
 
     convs: list[eqx.nn.Conv2d]
@@ -24,7 +25,10 @@ class BasicBlock(eqx.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, key: PRNGKeyArray):
         keys = jax.random.split(key)
-        self.convs = [_conv(inputs, outputs, 3, stride, keys[0]), _conv(outputs, outputs, 3, 1, keys[1])]
+        self.convs = [
+            _conv(inputs, outputs, 3, stride, keys[0]),
+            _conv(outputs, outputs, 3, 1, keys[1]),
+        ]
         self.norms = [_norm(outputs), _norm(outputs)]
         self.stride = stride
 
@@ -162,7 +166,9 @@ def cifar_resnet(
             blocks.append(BasicBlock(before, widths[stage], stride, block_key))
             before = widths[stage]
         linear = eqx.nn.Linear(before, classes, key=head)
-        return ResNet(_conv(channels, widths[0], 3, 1, stem), _norm(widths[0]), None, blocks, linear)
+        return ResNet(
+            _conv(channels, widths[0], 3, 1, stem), _norm(widths[0]), None, blocks, linear
+        )
 
     return eqx.nn.make_with_state(make)()
 
