@@ -12,6 +12,7 @@ import sparsejax as sj
 ROOMS = [
     *("", "penalties", "losses", "designs", "solvers", "bilevel", "nn"),
     "applications.language",
+    "applications.vision",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -31,6 +32,9 @@ PROMISED = {
     "count_macs slim shared_masks BorderedConv",
     "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
+    "applications.vision": "ResNet cifar_resnet resnet50 mask_sparsity MaskSparse Steps "
+    "scale_masks norm_scales ClassificationLoss fitted_state accuracy step_sgd load_fashion_mnist "
+    "load_cifar10",
 }
 
 

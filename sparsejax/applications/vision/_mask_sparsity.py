@@ -121,12 +121,7 @@ def scale_masks(
 
     Examples
     --------
-    >>> import equinox as eqx, jax, sparsejax as sj
-    >>> from sparsejax.applications import vision
-    >>> model, state = eqx.filter_jit(vision.cifar_resnet)(8, jax.random.key(0))
-    >>> masks = vision.scale_masks(model, state, sj.nn.Channel(0.5))
-    >>> [int(block.norms[0].weight.sum()) for block in masks.blocks]
-    [8, 16, 32]
+    See ``mask_sparsity``, which does this after its first two stages.
     """
     if isinstance(drop, nn.AbstractPattern):
         masks = nn.magnitude_masks(model, drop, norm_scales)

@@ -143,12 +143,11 @@ def cifar_resnet(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import equinox as eqx, jax, jax.numpy as jnp
     >>> from sparsejax.applications import vision
-    >>> model, state = vision.cifar_resnet(8, jax.random.key(0), widths=(2, 4, 4))
-    >>> images = jnp.ones((2, 3, 8, 8))
-    >>> logits, state = jax.vmap(model, (0, None), (0, None), axis_name="batch")(images, state)
-    >>> logits.shape
+    >>> model, state = eqx.filter_eval_shape(vision.cifar_resnet, 20, jax.random.key(0))  # shapes
+    >>> train = jax.vmap(model, (0, None), (0, None), axis_name="batch")
+    >>> eqx.filter_eval_shape(train, jnp.ones((2, 3, 32, 32)), state)[0].shape
     (2, 10)
     """
     count, rest = divmod(depth - 2, 6)
