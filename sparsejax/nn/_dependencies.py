@@ -115,7 +115,8 @@ class Walk:
         if name == "conv_general_dilated":
             return [self._convolution(equation, operands, values[0])]
         rule = _rule(name)
-        if rule is None:
+        are_keys = any(jnp.issubdtype(node.value.dtype, jax.dtypes.extended) for node in operands)
+        if rule is None or are_keys:
             return _unknown(name, operands, values)
         return [rule(equation, operands, values[0])]
 
