@@ -41,7 +41,7 @@ from sparsejax.penalties import L1  # noqa: E402
 
 METHODS = ("mask", "global", "magnitude")
 FIELDS = ("seed", "method", "macs", "dense", "slim", "tuned")
-DROP = nn.Channel(0.5)
+DROP, BATCH = nn.Channel(0.5), 64
 tuning_sgd = functools.lru_cache(functools.partial(vision.step_sgd, learning_rate=0.01))
 
 
@@ -63,11 +63,13 @@ def data(folder: Path, count: int) -> tuple[vision.LabelledImages, vision.Labell
 class Run:
     """One seed: a baseline, and what the methods make of it."""
 
-    def __init__(self, seed: int, train, test, steps: int, tuning: int, strength: float):
+    def __init__(self, seed: int, train, test, steps: int, strength: float, width: int):
         self.seed, self.train_set, self.test_set = seed, train, test
-        self.steps, self.tuning, self.strength = steps, tuning, strength
-        self.key = jax.random.key(seed)
-        model, self.state = vision.cifar_resnet(8, self.key, channels=1)
+        self.steps, self.tuning, self.strength = steps, steps // 3, strength
+        self.key, self.width = jax.random.key(seed), width
+        widths = (width, 2 * width, 4 * width)
+        make = eqx.filter_jit(vision.cifar_resnet)
+        model, self.state = make(8, self.key, channels=1, widths=widths)
         self.baseline = self.trained(model, self.state, 1)
 
     def trained(self, model, state, stage: int, tuning: bool = False):
@@ -81,7 +83,7 @@ class Run:
             loss,
             (tuning_sgd if tuning else training_sgd)(steps),
             steps=steps,
-            batch=64,
+            batch=BATCH,
             key=jax.random.fold_in(self.key, stage),
             every=steps,
         ).model
@@ -99,7 +101,7 @@ class Run:
             model = self.trained(self.baseline, self.state, 2)
             masks = nn.magnitude_masks(model, DROP, "blocks.*.convs.0.weight")
             state = self.fitted(nn.apply_masks(model, masks), self.state)
-            return nn.slim(model, state, masks, example=example)
+            return nn.slim(model, state, masks, self.width // 2, example=example)
         stages = vision.Steps(0, self.steps, self.steps if method == "mask" else 0, 0)
         found = vision.mask_sparsity(
             self.baseline,
@@ -109,7 +111,8 @@ class Run:
             key=self.key,
             strength=self.strength,
             drop=DROP,
-            batch=64,
+            round_to=self.width // 2,
+            batch=BATCH,
             optimiser=training_sgd,
             every=self.steps,
         )
@@ -169,16 +172,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=600, help="of every stage of training")
     parser.add_argument("--images", type=int, default=20000, help="to train on")
     parser.add_argument("--strength", type=float, default=0.01)
-    parser.add_argument("--fast", action="store_true", help="60 steps on 2000 images")
+    parser.add_argument("--width", type=int, default=16, help="channels of the first stage")
+    parser.add_argument("--fast", action="store_true", help="60 steps, 2000 images, width 8")
     parser.add_argument("--out", type=Path, default=Path("bench/results/pruning"))
     options = parser.parse_args(arguments)
     if options.fast:
-        options.steps, options.images, options.strength = 60, 2000, 0.1
+        options.steps, options.images, options.strength, options.width = 60, 2000, 0.1, 8
     options.out.mkdir(parents=True, exist_ok=True)
     train, test = data(options.folder, options.images)
     rows = []
     for seed in range(options.seeds):
-        run = Run(seed, train, test, options.steps, options.steps // 3, options.strength)
+        run = Run(seed, train, test, options.steps, options.strength, options.width)
         for row in run.rows():
             rows.append({field: row[field] for field in FIELDS})
             print("  ".join(f"{shown(value):>10}" for value in rows[-1].values()), flush=True)
