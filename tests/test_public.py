@@ -12,6 +12,7 @@ import sparsejax as sj
 ROOMS = [
     *("", "penalties", "losses", "designs", "solvers", "bilevel", "nn"),
     "applications.language",
+    "applications.vision",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -28,9 +29,12 @@ PROMISED = {
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
     "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
-    "count_macs",
+    "count_macs slim shared_masks BorderedConv",
     "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
+    "applications.vision": "ResNet cifar_resnet resnet50 mask_sparsity MaskSparse Steps "
+    "scale_masks norm_scales ClassificationLoss fitted_state accuracy step_sgd load_fashion_mnist "
+    "load_cifar10",
 }
 
 

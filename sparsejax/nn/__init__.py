@@ -1,6 +1,7 @@
 """Sparsity for neural networks: patterns, masks, training with them and pruning after it."""
 
 from ._block import Block as Block
+from ._bordered_conv import BorderedConv as BorderedConv
 from ._channel import Channel as Channel
 from ._distributions import erk as erk, uniform as uniform
 from ._drop_and_grow import drop_and_grow as drop_and_grow
@@ -39,6 +40,8 @@ from ._scores import (
     wanda_scores as wanda_scores,
 )
 from ._sds import sds as sds
+from ._shared_masks import shared_masks as shared_masks
+from ._slim import slim as slim
 from ._sparsegpt import sparsegpt as sparsegpt
 from ._statistics import InputStatistics as InputStatistics
 from ._unstructured import Unstructured as Unstructured

@@ -146,20 +146,22 @@ def straight_through(model: Any, masks: Any) -> Any:
     return _map_masked(pass_through, model, masks)
 
 
-def checked_masks(model: Any, masks: Any) -> dict[str, Any]:
+def checked_masks(model: Any, masks: Any, argument: str = "masks") -> dict[str, Any]:
     """The masks by name, known to fit the leaves of the model."""
     leaves = named_leaves(model)
-    found = aligned(masks, leaves, "masks")
+    found = aligned(masks, leaves, argument)
     for name, mask in found.items():
         if mask is None:
             continue
         if not eqx.is_array_like(mask) or jnp.result_type(mask) != jnp.bool_:
-            raise TypeError(f"`masks`: {name!r} must be a boolean array; got {mask!r}.")
+            raise TypeError(f"`{argument}`: {name!r} must be a boolean array; got {mask!r}.")
         shape = jnp.shape(mask)
         leaf = leaves[name]
         if not is_weight(leaf) or leaf.shape != shape:
             what = f"shape {leaf.shape}" if eqx.is_array(leaf) else f"a {type(leaf).__name__}"
-            raise ValueError(f"`masks`: {name!r} has shape {shape}, the leaf of the model {what}.")
+            raise ValueError(
+                f"`{argument}`: {name!r} has shape {shape}, the leaf of the model {what}."
+            )
     return found
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.interpreters import batching
 from jaxtyping import Array, Float
 
+from ._jaxprs import LOOPS, bind, called
 from ._leaves import name_of
 
 _tap = jex.Primitive("tap")  # passes its operand on, under a name
@@ -23,10 +24,6 @@ def _tap_batch(args: tuple[Array], dims: tuple[int], *, name: str) -> tuple[Arra
 
 
 batching.primitive_batchers[_tap] = _tap_batch  # so that features stay the last axis
-
-# Calls whose insides are walked through, by the parameter that holds them.
-_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-_LOOPS = ("scan", "while", "cond")
 
 
 class _Tapped(eqx.Module):
@@ -95,10 +92,8 @@ def _walk(jaxpr: Any, consts: Any, args: list[Any], seen: dict[str, list[Array]]
             seen[equation.params["name"]].append(operands[0])
             results = operands
         elif not (name := _tap_within(equation)):
-            parameters = equation.primitive.get_bind_params(equation.params)
-            results = equation.primitive.bind(*operands, **parameters)
-            results = results if equation.primitive.multiple_results else [results]
-        elif equation.primitive.name in _LOOPS or not (inner := _inner(equation)):
+            results = bind(equation, operands)
+        elif equation.primitive.name in LOOPS or not (inner := called(equation)):
             raise ValueError(
                 f"`blocks`: {name!r} is called inside {equation.primitive.name}, where its inputs "
                 "cannot be collected; write the loop out."
@@ -107,15 +102,6 @@ def _walk(jaxpr: Any, consts: Any, args: list[Any], seen: dict[str, list[Array]]
             results = _walk(*inner, operands, seen)
         values.update(zip(equation.outvars, results, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
-
-
-def _inner(equation: Any) -> tuple[Any, Any] | None:
-    """The function that an operation calls, and its constants."""
-    for key in _CALLS:
-        inner = equation.params.get(key)
-        if inner is not None:  # closed over its constants or without any
-            return getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
-    return None
 
 
 def _tap_within(equation: Any) -> str | None:

@@ -1,7 +1,5 @@
 """Prune a language model block by block; what is done survives the process."""
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +12,9 @@ from jaxtyping import Array, Int
 
 from ... import nn
 from ...nn._leaves import named_leaves
+from .._files import claim_folder, digest, write_atomically
 from ._model import AbstractLanguageModel
 from ._perplexity import embedded
-from ._tensors import write_atomically
-
-_RUN = "run.json"
 
 
 class Pruned(NamedTuple):
@@ -125,18 +121,7 @@ class _Checkpoint:
 
     def open(self, run: dict[str, str]) -> nn.LayerwiseResult:
         """What the run had finished; nothing if it is new."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / _RUN
-        if not file.exists():
-            text = json.dumps(run, indent=2) + "\n"
-            write_atomically(file, lambda scratch: scratch.write_text(text, "utf-8"))
-        found = json.loads(file.read_text("utf-8"))
-        other = [name for name, value in run.items() if found.get(name) != value]
-        if other:
-            raise ValueError(
-                f"`checkpoint`: {self._folder} holds a run with other {', '.join(other)}; finish "
-                "that one, or delete the folder."
-            )
+        claim_folder(self._folder, run, "checkpoint")
         done = nn.LayerwiseResult((), (), ())
         for i, block in enumerate(self._blocks):
             if not self._file(i).exists():
@@ -168,17 +153,9 @@ def _fingerprint(
 ) -> dict[str, str]:
     """What must be the same for a run to go on."""
     return {
-        "model": _digest(*jax.tree.leaves(model)),
-        "tokens": _digest(tokens),
-        "held_out": _digest(held_out),
+        "model": digest(*jax.tree.leaves(model)),
+        "tokens": digest(tokens),
+        "held_out": digest(held_out),
         "method": repr(method),
         "pattern": repr(pattern),
     }
-
-
-def _digest(*arrays: Any) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for array in map(np.asarray, arrays):
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

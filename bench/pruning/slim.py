@@ -1,0 +1,106 @@
+"""What slimming buys: ``python -m bench.pruning.slim [--out …]``.
+
+Half of the channels are removed from networks with BatchNorm, and a batch goes through masked and
+slim model in turn, jitted, on one thread: median seconds of one call, and how many multiply–
+accumulates are left. Outputs are compared, too. Writes slim.csv. A minute.
+"""
+
+from bench.environment import pin
+
+pin()
+
+import argparse  # noqa: E402
+import csv  # noqa: E402
+import os  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Iterator, Mapping  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+os.environ["JAX_ENABLE_X64"] = "0"  # networks run in single precision
+
+import equinox as eqx  # noqa: E402
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+from sparsejax import nn  # noqa: E402
+from sparsejax.applications import vision  # noqa: E402
+
+KEY = jax.random.key(0)
+BATCH = 8
+
+
+def chain() -> tuple[eqx.nn.Sequential, eqx.nn.State]:
+    """Six convolutions of 64 channels: every width but the first and last is halved."""
+    layers, before = [], 3
+    for key in jax.random.split(KEY, 6):
+        layers.append(eqx.nn.Conv2d(before, 64, 3, padding=1, use_bias=False, key=key))
+        layers += [eqx.nn.BatchNorm(64, "batch", mode="batch"), eqx.nn.Lambda(jax.nn.relu)]
+        before = 64
+    layers += [eqx.nn.AdaptiveAvgPool2d(1), eqx.nn.Lambda(jnp.ravel)]
+    layers.append(eqx.nn.Linear(64, 10, key=KEY))
+    return eqx.nn.make_with_state(eqx.nn.Sequential)(layers)
+
+
+def resnet() -> tuple[vision.ResNet, eqx.nn.State]:
+    """ResNet-20, whose streams keep their widths."""
+    return eqx.filter_jit(vision.cifar_resnet)(20, KEY)
+
+
+MODELS: Mapping[str, Callable[[], tuple]] = {"chain": chain, "resnet-20": resnet}
+
+
+def rows(repeats: int) -> Iterator[dict]:
+    images = jax.random.normal(KEY, (BATCH, 3, 32, 32))
+    call = eqx.filter_jit(
+        lambda model, state, images: jax.vmap(lambda image: model(image, state)[0])(images)
+    )
+    for name, make in MODELS.items():
+        model, state = make()
+        masks = nn.magnitude_masks(model, nn.Channel(0.5))
+        example = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
+        masks = nn.shared_masks(model, state, masks, 8, example=example)
+        small = nn.slim(model, state, masks, example=example)
+        both = [(nn.apply_masks(model, masks), state), small]
+        both = [(eqx.nn.inference_mode(model), state) for model, state in both]
+        outputs = [np.asarray(call(*one, images)) for one in both]  # compile
+        seconds: tuple[list[float], list[float]] = ([], [])
+        for _ in range(repeats):
+            for one, taken in zip(both, seconds, strict=True):
+                start = time.perf_counter()
+                jax.block_until_ready(call(*one, images))
+                taken.append(time.perf_counter() - start)
+        masked, slim = map(float, map(np.median, seconds))
+        macs = [
+            nn.count_macs(lambda m, x, s: m(x, s)[0], model, images[0], state)
+            for model, state in both
+        ]
+        yield {
+            "model": name,
+            "macs": macs[0],
+            "macs_slim": macs[1],
+            "masked_seconds": masked,
+            "slim_seconds": slim,
+            "times_faster": masked / slim,
+            "difference": float(np.max(np.abs(outputs[0] - outputs[1]))),
+        }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.pruning.slim", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--out", type=Path, default=Path("bench/results/pruning"))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    found = list(rows(options.repeats))
+    with open(options.out / "slim.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(found[0]))
+        writer.writeheader()
+        for row in found:
+            row = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()}
+            print("  ".join(f"{value:>12}" for value in row.values()))
+            writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Training in one compiled loop, for one model or several at once; what is done survives."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ..._arrays import as_inexact
+from ..._checks import check_finite
+from .._files import digest, write_atomically
+from .._sizes import check_size
+
+Loss = Callable[[Any, Float[Array, "batch ..."], Int[Array, " batch"]], Float[Array, ""]]
+
+
+class Trained(NamedTuple):
+    """A trained model, or several.
+
+    Attributes
+    ----------
+    model
+        As it was given, with other weights.
+    losses
+        (steps,) or (seeds, steps): of every batch.
+    """
+
+    model: Any
+    losses: Float[np.ndarray, "*seeds steps"]
+
+
+def one_cycle_sgd(
+    steps: int,
+    learning_rate: float = 1e-3,
+    *,
+    warmup: int = 500,
+    momentum: float = 0.9,
+    weight_decay: float = 1e-4,
+) -> optax.GradientTransformation:
+    """SGD with momentum, a rate that rises for some steps and falls for the rest, by cosines.
+
+    Parameters
+    ----------
+    steps
+        Of the whole training.
+    learning_rate
+        Where it is highest.
+    warmup
+        How many steps it rises; fewer than all.
+    momentum, weight_decay
+        The latter is added to gradients, as in PyTorch.
+
+    Raises
+    ------
+    ValueError
+        If ``warmup`` does not lie between 0 and ``steps``.
+
+    Examples
+    --------
+    See ``train``.
+    """
+    check_size("steps", steps)
+    if not 0 < warmup < steps:
+        raise ValueError(f"`warmup` must lie between 0 and `steps` = {steps}; got {warmup}.")
+    rate = optax.cosine_onecycle_schedule(steps, learning_rate, warmup / steps)
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(rate, momentum))
+
+
+def train(
+    model: Any,
+    images: Float[Array, "samples ..."],
+    labels: Int[Array, " samples"],
+    loss: Loss,
+    optimiser: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch: int,
+    key: PRNGKeyArray,
+    every: int = 100,
+    checkpoint: str | os.PathLike[str] | None = None,
+    callback: Callable[[int, Float[np.ndarray, "*seeds every"]], None] | None = None,
+) -> Trained:
+    """Minimise a loss over batches that are drawn anew in each epoch, without replacement.
+
+    Parameters
+    ----------
+    model
+        Any Equinox module without state; or several of one shape, stacked along a first axis of
+        their arrays (``eqx.filter_vmap(lambda key: ViT(config, key))(keys)``).
+    images, labels
+        (samples, ...) and (samples,).
+    loss
+        A function of the model and of images and labels of a batch, such as ``vit_loss()``.
+    optimiser
+        Of Optax, such as ``one_cycle_sgd``; with ``prune_updates`` last in a chain, weights
+        become zero and stay so.
+    steps, batch
+        How many batches, and their size.
+    key
+        Of the order of samples; as many keys as there are models.
+    every
+        How many steps go by from one checkpoint and call of ``callback`` to the next.
+    checkpoint
+        A file. If the process dies, the same call goes on after what it holds, and ends in the
+        same weights. Delete it when the result is safe.
+    callback
+        Called with the number of steps done and the losses of the last ones: to show progress.
+
+    Returns
+    -------
+    trained
+
+    Raises
+    ------
+    ValueError
+        If sizes do not fit together, or ``checkpoint`` holds a run with other arguments.
+    FloatingPointError
+        If a loss is not finite.
+
+    Examples
+    --------
+    >>> import equinox as eqx, jax, jax.numpy as jnp, sparsejax as sj
+    >>> from sparsejax.applications import vision
+    >>> config = vision.ViTConfig(
+    ...     image=4, patch=2, width=8, depth=1, heads=2, hidden=8, classes=2, channels=1
+    ... )
+    >>> keys = jax.random.split(jax.random.key(0), 3)  # three models at once
+    >>> models = eqx.filter_vmap(lambda key: vision.ViT(config, key))(keys)
+    >>> labels = jnp.arange(32) % 2
+    >>> images = jax.random.normal(keys[0], (32, 1, 4, 4)) + labels[:, None, None, None]
+    >>> loss = vision.vit_loss(0.01, "all", sj.penalties.L1(1e-4))
+    >>> optimiser = vision.one_cycle_sgd(20, 0.05, warmup=5)
+    >>> trained = vision.train(
+    ...     models, images, labels, loss, optimiser, steps=20, batch=8, key=keys, every=10
+    ... )
+    >>> trained.losses.shape
+    (3, 20)
+    """
+    images, labels = _checked_data(images, labels)
+    for name, size in (("steps", steps), ("batch", batch), ("every", every)):
+        check_size(name, size)
+    if batch > len(labels):
+        raise ValueError(f"`batch` must be at most the {len(labels)} samples; got {batch}.")
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim > 1:
+        raise ValueError("`key` must be one of `jax.random.key`, or a vector of them.")
+    weights, rest = eqx.partition(model, eqx.is_inexact_array)
+    start = jax.vmap(optimiser.init) if key.ndim else optimiser.init
+    state = _State(weights, start(weights), jnp.zeros((*key.shape, 0)))
+    saved = None if checkpoint is None else _Checkpoint(Path(checkpoint))
+    if saved is not None:
+        run = {"steps": steps, "batch": batch, "key": digest(jax.random.key_data(key))}
+        run |= {"model": digest(*jax.tree.leaves(weights)), "data": digest(images, labels)}
+        state = saved.open(run, state)
+    while (done := state.losses.shape[-1]) < steps:
+        length = min(every, steps - done)
+        step = _Step(rest, loss, optimiser, batch)
+        state, new = _advance(step, state, (images, labels), key, jnp.array(done), length)
+        new = np.asarray(new)
+        if not np.isfinite(new).all():
+            raise FloatingPointError(
+                f"the loss is not finite within steps {done} to {done + length}: a lower learning "
+                "rate may help."
+            )
+        if saved is not None:
+            saved.write(state)
+        if callback is not None:
+            callback(done + length, new)
+    return Trained(eqx.combine(state.weights, rest), np.asarray(state.losses))
+
+
+class _State(eqx.Module):
+    """What training changes."""
+
+    weights: Any
+    optimiser: Any
+    losses: Float[Array, "*seeds done"]
+
+
+class _Step(eqx.Module):
+    """One step of one model."""
+
+    rest: Any
+    loss: Loss
+    optimiser: optax.GradientTransformation
+    batch: int
+
+    def __call__(
+        self, weights: Any, state: Any, data: tuple[Array, Array], key: PRNGKeyArray, step: Array
+    ) -> tuple[Any, Any, Float[Array, ""]]:
+        samples = data[1].shape[0]
+        epoch, place = jnp.divmod(step, samples // self.batch)
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), samples)
+        index = jax.lax.dynamic_slice_in_dim(order, place * self.batch, self.batch)
+        images, labels = (array[index] for array in data)
+        value, slope = eqx.filter_value_and_grad(
+            lambda weights: self.loss(eqx.combine(weights, self.rest), images, labels)
+        )(weights)
+        change, state = self.optimiser.update(slope, state, weights)
+        return eqx.apply_updates(weights, change), state, value
+
+
+@eqx.filter_jit
+def _advance(
+    step: _Step,
+    state: _State,
+    data: tuple[Array, Array],
+    key: PRNGKeyArray,
+    done: Int[Array, ""],
+    length: int,
+) -> tuple[_State, Float[Array, "*seeds every"]]:
+    """Some steps."""
+    of_all = jax.vmap(step, in_axes=(0, 0, None, 0, None)) if key.ndim else step
+
+    def body(carry: tuple[Any, Any], number: Array) -> tuple[tuple[Any, Any], Array]:
+        weights, optimiser, value = of_all(*carry, data, key, number)
+        return (weights, optimiser), value
+
+    numbers = done + jnp.arange(length)
+    carry, losses = jax.lax.scan(body, (state.weights, state.optimiser), numbers)
+    losses = jnp.moveaxis(losses, 0, -1)
+    known = jnp.concatenate([state.losses, losses], axis=-1)
+    return _State(*carry, known), losses
+
+
+class _Checkpoint:
+    """A file: a line of JSON that identifies the run, and the state."""
+
+    def __init__(self, file: Path):
+        self._file = file
+
+    def open(self, run: dict[str, Any], start: _State) -> _State:
+        """What the run has saved, or its start."""
+        self._run = run
+        if not self._file.exists():
+            return start
+        with self._file.open("rb") as stream:
+            try:
+                found = json.loads(stream.readline())
+                done = found.pop("done")
+            except (ValueError, KeyError, AttributeError) as error:
+                raise ValueError(f"`checkpoint`: {self._file} is not one of `train`.") from error
+            other = [name for name, value in run.items() if found.get(name) != value]
+            if other:
+                raise ValueError(
+                    f"`checkpoint`: {self._file} holds a run with other {', '.join(other)}; "
+                    "finish that one, or delete the file."
+                )
+            shape = (*start.losses.shape[:-1], done)
+            like = eqx.tree_at(lambda s: s.losses, start, jnp.zeros(shape, start.losses.dtype))
+            return eqx.tree_deserialise_leaves(stream, like)
+
+    def write(self, state: _State) -> None:
+        """Save what is done."""
+        header = json.dumps(self._run | {"done": state.losses.shape[-1]}) + "\n"
+
+        def fill(scratch: Path) -> None:
+            with scratch.open("wb") as stream:
+                stream.write(header.encode())
+                eqx.tree_serialise_leaves(stream, state)
+
+        write_atomically(self._file, fill)
+
+
+def _checked_data(images: Any, labels: Any) -> tuple[Array, Array]:
+    images, labels = as_inexact(images, "images"), jnp.asarray(labels)
+    check_finite("images", images)
+    if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.ndim != 1:
+        raise ValueError(
+            f"`labels` must be a vector of integers; got {labels.dtype} of shape {labels.shape}."
+        )
+    if images.ndim < 2 or len(images) != len(labels):
+        raise ValueError(
+            f"`images` must be ({len(labels)}, ...), a row a label; got shape {images.shape}."
+        )
+    return images, labels
