@@ -7,7 +7,12 @@ from ._heads import (
     kept_heads as kept_heads,
     remove_heads as remove_heads,
 )
-from ._training import Trained as Trained, one_cycle_sgd as one_cycle_sgd, train as train
+from ._training import (
+    Loss as Loss,
+    Trained as Trained,
+    one_cycle_sgd as one_cycle_sgd,
+    train as train,
+)
 from ._vit import VIT_B16 as VIT_B16, VIT_S14 as VIT_S14, ViT as ViT, ViTConfig as ViTConfig
 from ._vit_loss import (
     attention_penalty as attention_penalty,
