@@ -1,7 +1,9 @@
 """The vision transformer: its formula, its regulariser, its heads, and how it is trained."""
 
+import csv
 import dataclasses
 import math
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -259,6 +261,36 @@ def test_the_rate_rises_and_falls():
     assert sizes[3] == pytest.approx(0.1)
     assert np.all(np.diff(sizes[:4]) > 0)
     assert np.all(np.diff(sizes[3:]) < 0)
+
+
+def test_bench_compares_models_of_the_same_seeds(tmp_path, monkeypatch):
+    """On a tiny model: a row for every sparsity, gains over the same seeds, and old rows stay."""
+    monkeypatch.syspath_prepend(Path(sj.__file__).parents[1])
+    from bench.pruning import vit as bench
+
+    tiny = dataclasses.replace(CONFIG, image=28, patch=14, depth=1, classes=10, channels=1)
+    monkeypatch.setattr(bench, "CONFIG", tiny)
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(400, 784)), np.arange(400) % 10
+    np.savez(tmp_path / "digits.npz", X=images + labels[:, None], y=labels)
+    options = ["--steps", "8", "--seeds", "2", "--regularisers", "attention, last"]
+    options += ["--data", str(tmp_path / "digits.npz"), "--out", str(tmp_path)]
+    for _ in range(2):  # the second time, models come from their checkpoints
+        bench.main(options)
+        with (tmp_path / "vit.csv").open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert len(rows) == 2 * len(bench.SPARSITIES)
+    plain, other = (
+        {float(row["sparsity"]): row for row in rows if row["regulariser"] == name}
+        for name in ("none", "attention, last")
+    )
+    for sparsity in bench.SPARSITIES:
+        gain = float(other[sparsity]["accuracy"]) - float(plain[sparsity]["accuracy"])
+        assert float(other[sparsity]["gain"]) == pytest.approx(gain, abs=2e-4)
+        assert float(plain[sparsity]["gain"]) == 0
+    values = np.array([0.1, 0.4, 0.2])  # Student's t at 97.5 % with two degrees of freedom: 4.3027
+    half = 4.3027 * np.std(values, ddof=1) / math.sqrt(3)
+    assert bench.interval(values) == pytest.approx(half, rel=1e-4)
 
 
 @pytest.mark.parametrize(
