@@ -263,6 +263,7 @@ def test_the_rate_rises_and_falls():
     assert np.all(np.diff(sizes[3:]) < 0)
 
 
+@pytest.mark.slow
 def test_bench_compares_models_of_the_same_seeds(tmp_path, monkeypatch):
     """On a tiny model: a row for every sparsity, gains over the same seeds, and old rows stay."""
     monkeypatch.syspath_prepend(Path(sj.__file__).parents[1])
