@@ -61,18 +61,19 @@ class InputStatistics(eqx.Module):
 
         ``dense`` are those of the dense model, if the statistics are of pairs.
         """
-        if (dense is None) != (self.cross is None):
+        cross = self.cross
+        if (dense is None) != (cross is None):
             raise ValueError("`dense` must be given where statistics are of pairs, and only there.")
         vectors = self._vectors(inputs, "inputs")
         gram, count = self.gram + vectors.T @ vectors, self.count + vectors.shape[0]
-        if dense is None:
+        if dense is None or cross is None:
             return InputStatistics(gram, count)
         others = self._vectors(dense, "dense")
         if others.shape != vectors.shape:
             raise ValueError(
                 f"`dense` must have as many vectors as `inputs`: {len(vectors)}; got {len(others)}."
             )
-        return InputStatistics(gram, count, self.cross + others.T @ vectors)
+        return InputStatistics(gram, count, cross + others.T @ vectors)
 
     def _vectors(self, inputs: Any, name: str) -> Float[Array, "vectors in"]:
         inputs, width = as_inexact(inputs, name), self.gram.shape[0]
