@@ -22,7 +22,6 @@ ALONE = {
 }
 BATCHES = {
     "strengths": {"strength": np.array([0.3, 0.1, 0.03, 1.0])},
-    "targets": {"y": RNG.normal(size=(NUM, N))},
     "folds and resamples": {
         "weights": np.r_[
             1.0 - np.kron(np.eye(2), np.ones(N // 2)),
@@ -100,7 +99,7 @@ def test_a_batch_of_batches():
         ),
         (0, None),
     )
-    ys, strengths = jnp.asarray(BATCHES["targets"]["y"][:2]), jnp.array([0.3, 0.1])
+    ys, strengths = jnp.asarray(RNG.normal(size=(2, N))), jnp.array([0.3, 0.1])
     found = jax.jit(grid)(ys, strengths)
     assert found.gap.shape == (2, 2)
     for i in range(2):
