@@ -1,6 +1,7 @@
 """The bootstrap: fits to samples drawn with replacement."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -52,9 +53,9 @@ class Bootstrap(eqx.Module):
 
     def interval(self, level: float = 0.95) -> tuple[Float[Array, "p ..."], Float[Array, "p ..."]]:
         """The percentile interval of each coefficient: the ends of its middle ``level``."""
-        level = jnp.asarray(level, self.coefs.dtype)
-        check_interval("level", level, 0.0, 1.0)
-        ends = jnp.stack([(1 - level) / 2, (1 + level) / 2])
+        middle = jnp.asarray(level, self.coefs.dtype)
+        check_interval("level", middle, 0.0, 1.0)
+        ends = jnp.stack([(1 - middle) / 2, (1 + middle) / 2])
         low, high = jnp.nanquantile(self._successful(self.coefs), ends, axis=0)
         return low, high
 
@@ -146,8 +147,8 @@ def _draw(problem: Problem, num: int, key: PRNGKeyArray) -> Float[Array, "num n"
 def _bootstrap(
     problem: Problem,
     counts: Float[Array, "num n"],
-    tol: Float[Array, ""],
-    max_steps: Array,
+    tol: Any,
+    max_steps: Any,
     solver: AbstractSolver,
     batch_size: int | None,
     devices: Sequence[jax.Device] | None,

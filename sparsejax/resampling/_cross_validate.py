@@ -1,6 +1,7 @@
 """Cross-validation: how well each strength predicts samples that the fit has not seen."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -144,8 +145,8 @@ def _cross_validate(
     problem: Problem,
     folds: Folds,
     strengths: Float[Array, " k"],
-    tol: Float[Array, ""],
-    max_steps: Array,
+    tol: Any,
+    max_steps: Any,
     solver: AbstractSolver,
     batch_size: int | None,
     devices: Sequence[jax.Device] | None,

@@ -1,6 +1,7 @@
 """Stability selection: features that are selected on most halves of the samples."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -67,17 +68,17 @@ class StabilitySelection(eqx.Module):
         it bounds the number of features without an effect, if these are exchangeable and selection
         is no worse than guessing.
         """
-        threshold = _checked_threshold(threshold, self.sizes.dtype)
+        level = _checked_threshold(threshold, self.sizes.dtype)
         fits, p = self.sizes.shape[0], self.probabilities.shape[1]
         q = jnp.mean(self.sizes)
-        general = q**2 / ((2 * threshold - 1) * p)
+        general = q**2 / ((2 * level - 1) * p)
         if not unimodal:
             return general
         if not self.complementary:
             raise ValueError("`unimodal` needs complementary pairs.")
         pairs, share = fits // 2, q / p
         # Probabilities are multiples of one over the number of fits, and so are thresholds.
-        level = jnp.ceil(threshold * fits - 1e-3) / fits
+        level = jnp.ceil(level * fits - 1e-3) / fits
         small = 1 / (2 * (2 * level - 1 - 1 / (2 * pairs)))
         large = 4 * (1 - level + 1 / (2 * pairs)) / (1 + 1 / pairs)
         lowest = 0.5 + jnp.minimum(share**2, 1 / (2 * pairs) + 0.75 * share**2)
@@ -191,8 +192,8 @@ def _select(
     problem: Problem,
     halves: Float[Array, "fits n"],
     strengths: Float[Array, " k"],
-    tol: Float[Array, ""],
-    max_steps: Array,
+    tol: Any,
+    max_steps: Any,
     solver: AbstractSolver,
     batch_size: int | None,
     devices: Sequence[jax.Device] | None,
