@@ -9,6 +9,7 @@ from . import (
     losses as losses,
     nn as nn,
     penalties as penalties,
+    resampling as resampling,
     solvers as solvers,
 )
 from ._adjoint import (

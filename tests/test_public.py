@@ -10,7 +10,7 @@ import pytest
 import sparsejax as sj
 
 ROOMS = [
-    *("", "penalties", "losses", "designs", "solvers", "bilevel", "nn"),
+    *("", "penalties", "losses", "designs", "solvers", "bilevel", "resampling", "nn"),
     "applications.language",
     "applications.vision",
 ]
@@ -25,8 +25,9 @@ PROMISED = {
     "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
-    "IRLS LocalSearch HardThresholdingPursuit",
+    "IRLS LocalSearch HardThresholdingPursuit Lockstep PolishedFISTA",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
+    "resampling": "bootstrap stability_selection cross_validate",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
     "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
     "count_macs slim shared_masks BorderedConv",
