@@ -8,9 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from sharded import AXES, FITS, QUICK
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # bench is a folder of the repository, not an installed package
+
+from sharded import AXES, FITS, QUICK  # noqa: E402
+
+from bench import communication  # noqa: E402
+
 CODE = [sys.executable, "-m", "tests.sharded"]
 
 
@@ -41,6 +46,9 @@ def test_eight_devices():
     found = _found(_start("devices", devices=8))
     _check_differences(found, QUICK)
     assert found["place"] == "P('a', None)"
+    # The cost model of bench/communication.py: eleven sums of 40 predictions, and a few scalars.
+    (payload,) = found["bytes"]
+    assert 0 <= payload - communication.model("FISTA", "features", 40, 48, 16) < 20 * 8
     assert "`X` is traced over a mesh with explicit axes" in found["traced"]
     assert "`X` contains NaN or infinity (first at index (0, 0))" in found["nan"]
     assert found["uneven"] != "none"  # padding is for this
@@ -60,6 +68,6 @@ def test_two_processes():
     processes = [_start("process", str(rank), address) for rank in range(2)]
     for process in processes:
         found = _found(process)
-        _check_differences(found, ("Auto",))
+        _check_differences(found, ("FISTA",))
         assert "`y` must hold the labels" in found["labels"]
         assert found["nan"] == "ValueError: `X` contains NaN or infinity; remove it."
