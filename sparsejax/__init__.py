@@ -10,6 +10,7 @@ from . import (
     nn as nn,
     penalties as penalties,
     solvers as solvers,
+    streaming as streaming,
 )
 from ._adjoint import (
     AbstractAdjoint as AbstractAdjoint,

@@ -10,7 +10,7 @@ import pytest
 import sparsejax as sj
 
 ROOMS = [
-    *("", "penalties", "losses", "designs", "solvers", "bilevel", "nn"),
+    *("", "penalties", "losses", "designs", "solvers", "bilevel", "nn", "streaming"),
     "applications.language",
 ]
 PROMISED = {
@@ -26,6 +26,7 @@ PROMISED = {
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
     "IRLS LocalSearch HardThresholdingPursuit",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
+    "streaming": "accumulate Moments npy_chunks parquet_chunks",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
     "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
     "count_macs",
