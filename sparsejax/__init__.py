@@ -11,6 +11,7 @@ from . import (
     penalties as penalties,
     resampling as resampling,
     solvers as solvers,
+    streaming as streaming,
 )
 from ._adjoint import (
     AbstractAdjoint as AbstractAdjoint,

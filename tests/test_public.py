@@ -10,7 +10,7 @@ import pytest
 import sparsejax as sj
 
 ROOMS = [
-    *("", "penalties", "losses", "designs", "solvers", "bilevel", "resampling", "nn"),
+    *("", "penalties", "losses", "designs", "solvers", "bilevel", "resampling", "streaming", "nn"),
     "applications.language",
     "applications.vision",
 ]
@@ -28,6 +28,7 @@ PROMISED = {
     "IRLS LocalSearch HardThresholdingPursuit Lockstep PolishedFISTA",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
     "resampling": "bootstrap stability_selection cross_validate",
+    "streaming": "accumulate Moments npy_chunks parquet_chunks",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
     "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
     "count_macs slim shared_masks BorderedConv",

@@ -11,7 +11,7 @@ import scipy.sparse
 from jax.experimental import sparse as jsparse
 from jaxtyping import Array, Float, Int
 
-from .._checks import check_finite, is_concrete
+from .._checks import check_finite, is_concrete, values_of
 from ._base import AbstractDesign
 
 _CHUNK = 2**14  # entries that are looked at together
@@ -44,7 +44,7 @@ class Sparse(AbstractDesign):
 
     def __check_init__(self) -> None:
         check_finite("X", self.data)
-        if is_concrete(self.cols) and np.any(np.diff(np.asarray(self.cols)) < 0):
+        if is_concrete(self.cols) and np.any(np.diff(values_of(self.cols)) < 0):
             raise ValueError("`cols` must ascend: sort the triplets by column.")
 
     @property

@@ -33,8 +33,8 @@ def phases_of(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]
     Where there may be large working sets, small ones have a Gram matrix of their own: clearing that
     of the large ones takes longer than solving a very sparse problem. It also takes that much
     longer to compile. Supports of groups, or of very many samples, can be so much larger than they
-    mostly are that one in between is worth it. Each phase keeps the last width of the one before, for a support that has
-    shrunk.
+    mostly are that one in between is worth it. Each phase keeps the last width of the one before,
+    for a support that has shrunk.
     """
     if is_concave(problem):  # one more program would take longer to compile than it saves
         return [widths]
