@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ._checks import checked_size
+from .._sizes import checked_size
 from ._gpt import GPT, GPTConfig
 from ._layouts import GPT2, LLAMA, OPT, Layout
 from ._llama import Llama, LlamaConfig

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._checks import checked_size
-from ._extra import require
+from .._extra import require
+from .._sizes import checked_size
 
 _VERSIONS = (2, 3)
 _STRING, _ARRAY = 8, 9
@@ -87,7 +87,7 @@ class GGUF:
         ValueError
             If the file ends within it, or stores it in a format that `gguf` cannot read.
         """
-        gguf = require("gguf")
+        gguf = require("gguf", "language")
         place = self.tensors[name]
         *rows, width = place.shape
         try:

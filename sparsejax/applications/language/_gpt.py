@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .._sizes import check_sizes
 from ._attention import Attention
-from ._checks import check_sizes
 from ._model import AbstractLanguageModel, make_unembedding
 
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(

@@ -6,8 +6,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .._sizes import check_sizes
 from ._attention import Attention
-from ._checks import check_sizes
 from ._model import AbstractLanguageModel, make_unembedding
 
 

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .._extra import require
+from .._files import write_atomically
 from ._assemble import assemble, disassemble
-from ._extra import require
 from ._formats import FORMATS, Json, format_of
 from ._gguf import GGUF
 from ._llama_gguf import llama_of
 from ._model import AbstractLanguageModel
-from ._tensors import Tensors, write_atomically, write_tensors
+from ._tensors import Tensors, write_tensors
 from ._tokeniser import tokeniser_of
 
 _WEIGHTS, _CONFIG, _TOKENISER = "model.safetensors", "config.json", "tokenizer.json"
@@ -80,7 +81,7 @@ def load_tokeniser(path: str | os.PathLike[str]) -> Any:
     if path.suffix == ".gguf":
         return tokeniser_of(GGUF(path))
     file = _existing((path if path.is_dir() else path.parent) / _TOKENISER)
-    tokenizers = require("tokenizers")
+    tokenizers = require("tokenizers", "language")
     try:
         return tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the package raises nothing more particular

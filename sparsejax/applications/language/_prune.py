@@ -1,6 +1,5 @@
 """Prune a language model block by block; what is done survives the process."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -14,9 +13,9 @@ from jaxtyping import Array, Int
 
 from ... import nn
 from ...nn._leaves import named_leaves
+from .._files import digest, write_atomically
 from ._model import AbstractLanguageModel
 from ._perplexity import embedded
-from ._tensors import write_atomically
 
 _RUN = "run.json"
 
@@ -168,17 +167,9 @@ def _fingerprint(
 ) -> dict[str, str]:
     """What must be the same for a run to go on."""
     return {
-        "model": _digest(*jax.tree.leaves(model)),
-        "tokens": _digest(tokens),
-        "held_out": _digest(held_out),
+        "model": digest(*jax.tree.leaves(model)),
+        "tokens": digest(tokens),
+        "held_out": digest(held_out),
         "method": repr(method),
         "pattern": repr(pattern),
     }
-
-
-def _digest(*arrays: Any) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for array in map(np.asarray, arrays):
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

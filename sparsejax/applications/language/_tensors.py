@@ -1,15 +1,13 @@
 """Safetensors files: named arrays."""
 
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
-from ._extra import require
+from .._extra import require
+from .._files import write_atomically
 
 
 class Tensors:
@@ -32,7 +30,7 @@ class Tensors:
         self._path = path
 
     def __enter__(self) -> "Tensors":
-        safetensors = require("safetensors")
+        safetensors = require("safetensors", "language")
         try:
             self._file = safetensors.safe_open(str(self._path), "numpy")
         except safetensors.SafetensorError as error:
@@ -59,19 +57,6 @@ class Tensors:
 
 def write_tensors(tensors: Mapping[str, np.ndarray], path: Path) -> None:
     """Write a file that appears complete or not at all."""
-    save_file = require("safetensors.numpy").save_file
+    save_file = require("safetensors.numpy", "language").save_file
     # Hugging Face's own loader insists on being told a framework.
     write_atomically(path, lambda file: save_file(dict(tensors), str(file), {"format": "pt"}))
-
-
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a scratch file beside `path`, then rename it."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    scratch = Path(name)
-    try:
-        write(scratch)
-        scratch.chmod(0o644)  # mkstemp's 0o600 is for secrets
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)

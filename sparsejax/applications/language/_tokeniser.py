@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ._extra import require
+from .._extra import require
 from ._gguf import GGUF
 
 _CONTROL = 3  # the type of tokens that no text contains
@@ -28,7 +28,7 @@ def tokeniser_of(file: GGUF) -> Any:
             )
     tokens, kinds = file.field("tokenizer.ggml.tokens"), file.field("tokenizer.ggml.token_type")
     merges = [tuple(pair.split(" ", 1)) for pair in file.field("tokenizer.ggml.merges")]
-    tokenizers = require("tokenizers")
+    tokenizers = require("tokenizers", "language")
     vocabulary = {token: number for number, token in enumerate(tokens)}
     tokeniser = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, merges))
     bytewise = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
