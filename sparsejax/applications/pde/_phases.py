@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import nn
 from ...nn._leaves import chosen_leaves, named_leaves, replace_leaves
-from ...penalties import AbstractPenalty
+from ...penalties import AbstractSeparablePenalty
 from ._problem import Problem
+from ._proximal_adam import proximal_adam
 
 State = tuple[Any, Any]  # weights and what the optimiser remembers, each with an axis of seeds
 
@@ -25,7 +26,7 @@ class AbstractPhase(eqx.Module):
     steps: eqx.AbstractVar[int]
 
     @abc.abstractmethod
-    def optimiser(self) -> optax.GradientTransformationExtraArgs:
+    def optimiser(self) -> optax.GradientTransformation:
         """The Optax transformation."""
 
     @abc.abstractmethod
@@ -52,14 +53,13 @@ class Descent(AbstractPhase):
     problem: Problem
     rest: Any
     steps: int = eqx.field(static=True)
-    penalties: dict[str, AbstractPenalty]
+    penalties: dict[str, AbstractSeparablePenalty]
     learning_rate: float = eqx.field(static=True)
     batch: int = eqx.field(static=True)
 
-    def optimiser(self) -> optax.GradientTransformationExtraArgs:
+    def optimiser(self) -> optax.GradientTransformation:
         rate = optax.cosine_decay_schedule(self.learning_rate, max(self.steps, 1), alpha=0.01)
-        proxes = [nn.prox_updates(p, rate, where=name) for name, p in self.penalties.items()]
-        return optax.chain(optax.adam(rate), *proxes)
+        return proximal_adam(rate, self.penalties)
 
     @eqx.filter_jit
     def advance(

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ...nn._coefficients import checked_penalty
 from ...nn._leaves import chosen_leaves
-from ...penalties import AbstractPenalty
+from ...penalties import AbstractSeparablePenalty
 from .._checkpoint import Checkpoint
 from .._files import digest
 from .._sizes import check_size
@@ -20,7 +19,7 @@ from ._phases import Descent, Refit
 from ._problem import Problem
 from ._terms import Condition
 
-Penalty = AbstractPenalty | Sequence[AbstractPenalty] | None
+Penalty = AbstractSeparablePenalty | Sequence[AbstractSeparablePenalty] | None
 
 
 class Progress(NamedTuple):
@@ -118,7 +117,7 @@ def solve(
         If a residual returns something else than a vector, a size does not fit, or
         ``checkpoint`` holds a run with other arguments.
     TypeError
-        If ``penalty`` is none.
+        If ``penalty`` is not separable: Adam's metric has a step for each coordinate.
     FloatingPointError
         If a loss is not finite.
 
@@ -244,18 +243,23 @@ def _predict(problem: Problem, weights: Any, rest: Any, points: Any) -> Any:
     return jax.lax.map(of_one, weights)
 
 
-def by_layer(weights: Any, penalty: Penalty) -> dict[str, AbstractPenalty]:
+def by_layer(weights: Any, penalty: Penalty) -> dict[str, AbstractSeparablePenalty]:
     """The penalty of each weight matrix, by its name."""
     names = list(chosen_leaves(weights, None))
     if penalty is None:
         return {}
-    if not isinstance(penalty, Sequence):
-        return dict.fromkeys(names, checked_penalty(penalty))
-    if len(penalty) != len(names):
+    each = penalty if isinstance(penalty, Sequence) else [penalty] * len(names)
+    if len(each) != len(names):
         raise ValueError(
-            f"`penalty` must be one, or one for each of {len(names)} weights; got {len(penalty)}."
+            f"`penalty` must be one, or one for each of {len(names)} weights; got {len(each)}."
         )
-    return {name: checked_penalty(each) for name, each in zip(names, penalty, strict=True)}
+    for one in each:
+        if not isinstance(one, AbstractSeparablePenalty):
+            raise TypeError(
+                "`penalty` must be separable and convex, such as sparsejax.penalties.L1; got "
+                f"{type(one).__name__}."
+            )
+    return dict(zip(names, each, strict=True))
 
 
 def _progress(phase: str, done: int, steps: int, losses: Sequence[float]) -> Progress:
@@ -273,7 +277,7 @@ def _check_finite(problem: Problem, progress: Progress, length: int) -> None:
 
 
 def _fingerprint(
-    problem: Problem, weights: Any, penalties: dict[str, AbstractPenalty], **others: int
+    problem: Problem, weights: Any, penalties: dict[str, AbstractSeparablePenalty], **others: int
 ) -> dict[str, Any]:
     """What must be the same for a run to go on; functions are known by the problem's name."""
     terms = [
