@@ -2,8 +2,14 @@
 
 from ._box import Box as Box
 from ._derivatives import derivatives as derivatives
+from ._figures import (
+    draw_error as draw_error,
+    draw_solution as draw_solution,
+    draw_weights as draw_weights,
+)
 from ._problem import Problem as Problem, Reference as Reference, networks as networks
 from ._problems import (
+    PROBLEMS as PROBLEMS,
     allen_cahn as allen_cahn,
     burgers as burgers,
     function_fit as function_fit,
@@ -24,4 +30,4 @@ from ._solve import (
     predict as predict,
     solve as solve,
 )
-from ._terms import AbstractTerm as AbstractTerm, Condition as Condition, Data as Data
+from ._terms import Condition as Condition, Data as Data

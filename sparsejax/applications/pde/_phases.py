@@ -116,7 +116,7 @@ class Refit(AbstractPhase):
                 change, memory = optimiser.update(
                     slope, memory, weights, value=value, grad=slope, value_fn=loss
                 )
-                return (optax.apply_updates(weights, change), memory), value
+                return (optax.apply_updates(weights, change), memory), jnp.asarray(value)
 
             first = (weights, memory), jnp.zeros((), _dtype(weights))
             return jax.lax.fori_loop(0, num, body, first)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._sizes import check_size
 from ._box import Box
 from ._derivatives import Field
-from ._terms import AbstractTerm
+from ._terms import Term, share
 
 
 class Reference(NamedTuple):
@@ -82,7 +82,7 @@ class Problem(eqx.Module):
     name: str = eqx.field(static=True)
     domain: Box
     outputs: int = eqx.field(static=True)
-    terms: tuple[AbstractTerm, ...] = eqx.field(converter=tuple)
+    terms: tuple[Term, ...] = eqx.field(converter=tuple)
     hard: Callable[[Field, Array], Array] | None = eqx.field(static=True, default=None)
     reference: Callable[[], Reference] | None = eqx.field(static=True, default=None)
 
@@ -111,7 +111,7 @@ class Problem(eqx.Module):
         """The sum of the terms."""
         u = self.field(network)
         return sum(
-            (term.loss(u, p) for term, p in zip(self.terms, points, strict=True)), jnp.zeros(())
+            (share(term, u, p) for term, p in zip(self.terms, points, strict=True)), jnp.zeros(())
         )
 
 

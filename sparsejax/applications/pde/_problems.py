@@ -1,9 +1,10 @@
 """The problems of the paper and of its neighbours, by name."""
 
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -59,6 +60,7 @@ def function_fit(num: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
     x = rng.uniform(-1, 1, size=(num, 1))
     data = Data(x, singular(x) + noise * rng.normal(size=(num, 1)))
 
+    @cache
     def reference() -> Reference:
         grid = np.linspace(-1, 1, 2001)
         return Reference((grid,), singular(grid)[:, None])
@@ -111,7 +113,7 @@ def burgers(
         lambda x: -jnp.sin(jnp.pi * x),
         conditions,
         num,
-        lambda: references.burgers_cole_hopf(viscosity),
+        cache(lambda: references.burgers_cole_hopf(viscosity)),
     )
 
 
@@ -145,9 +147,8 @@ def allen_cahn(conditions: Conditions = "hard", num: int = 5000) -> Problem:
         return change - 1e-4 * curvature - 5 * (value - value**3)
 
     start = lambda x: x**2 * jnp.cos(jnp.pi * x)  # noqa: E731
-    return _evolution(
-        "allen-cahn", equation, start, conditions, num, references.allen_cahn_method_of_lines
-    )
+    reference = cache(references.allen_cahn_method_of_lines)
+    return _evolution("allen-cahn", equation, start, conditions, num, reference)
 
 
 def schroedinger(num: int = 20_000) -> Problem:
@@ -190,12 +191,11 @@ def schroedinger(num: int = 20_000) -> Problem:
         Condition(initial, domain.face(0, "lower"), 50, name="initial"),
         Condition(periodic, domain.face(1, "upper"), 50, name="periodic"),
     )
-    return Problem(
-        "schroedinger", domain, 2, terms, reference=references.schroedinger_split_step
-    )
+    reference = cache(references.schroedinger_split_step)
+    return Problem("schroedinger", domain, 2, terms, reference=reference)
 
 
-PROBLEMS = {
+PROBLEMS: dict[str, Callable[..., Problem]] = {
     "function": function_fit,
     "burgers": burgers,
     "allen-cahn": allen_cahn,
@@ -203,9 +203,16 @@ PROBLEMS = {
 }
 
 
-def _evolution(name, equation, start, conditions, num, reference) -> Problem:
+def _evolution(
+    name: str,
+    equation: Callable[[Field, Array], Array],
+    start: Callable[[Array], Array],
+    conditions: Conditions,
+    num: int,
+    reference: Callable[[], Reference],
+) -> Problem:
     """On the strip, with an initial condition and its values at both ends, soft or hard."""
-    terms = [Condition(equation, _STRIP, num)]
+    terms = (Condition(equation, _STRIP, num),)
     if conditions == "hard":
 
         def hard(network: Field, x: Array) -> Array:
@@ -220,8 +227,8 @@ def _evolution(name, equation, start, conditions, num, reference) -> Problem:
         "left": _STRIP.face(1, "lower"),
         "right": _STRIP.face(1, "upper"),
     }
-    terms += [
+    terms += tuple(
         Condition(lambda u, x: u(x) - start(x[1]), face, 100, name=side)
         for side, face in faces.items()
-    ]
+    )
     return Problem(f"{name}, soft", _STRIP, 1, terms, None, reference)

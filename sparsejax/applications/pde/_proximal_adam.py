@@ -40,7 +40,7 @@ def proximal_adam(
         updates: optax.Updates, state: Any, params: optax.Params | None = None
     ) -> tuple[optax.Updates, Any]:
         scaled, state = adam.update(updates, state)
-        step = rate(state.count - 1)
+        step = jnp.asarray(rate(state.count - 1))
         moves = named_leaves(jax.tree.map(lambda u: -step * u, scaled))
         weights, squares = named_leaves(params), named_leaves(state.nu)
         for name, penalty in penalties.items():

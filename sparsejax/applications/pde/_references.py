@@ -1,6 +1,4 @@
-"""Solutions to compare with: Cole–Hopf, the method of lines, split steps. All in NumPy's double
-precision, whatever JAX computes in.
-"""
+"""Solutions to compare with, in double precision: Cole–Hopf, method of lines, split steps."""
 
 import math
 from collections.abc import Callable

@@ -16,7 +16,7 @@ from .._checkpoint import Checkpoint
 from .._files import digest
 from .._sizes import check_size
 from ._phases import Descent, Refit
-from ._problem import Problem
+from ._problem import Problem, Reference
 from ._terms import Condition
 
 Penalty = AbstractSeparablePenalty | Sequence[AbstractSeparablePenalty] | None
@@ -202,12 +202,17 @@ def errors(problem: Problem, networks: Any) -> Float[np.ndarray, " seeds"]:
     >>> pde.errors(problem, pde.networks(problem, seeds=(0, 1))).shape
     (2,)
     """
-    if problem.reference is None:
-        raise ValueError(f"{problem.name!r} has no reference to compare with.")
-    reference = problem.reference()
+    reference = reference_of(problem)
     values = reference.values.reshape(-1, reference.values.shape[-1])
     wrong = predict(problem, networks, reference.points) - values
     return np.linalg.norm(wrong, axis=(1, 2)) / np.linalg.norm(values)
+
+
+def reference_of(problem: Problem) -> Reference:
+    """The problem's reference, or an error that says there is none."""
+    if problem.reference is None:
+        raise ValueError(f"{problem.name!r} has no reference to compare with.")
+    return problem.reference()
 
 
 def predict(
@@ -287,6 +292,8 @@ def _fingerprint(
     return {
         "problem": [problem.name, terms, digest(*jax.tree.leaves(problem.terms))],
         "networks": digest(*jax.tree.leaves(weights)),
-        "penalty": [[n, type(p).__name__, digest(*jax.tree.leaves(p))] for n, p in penalties.items()],
+        "penalty": [
+            [n, type(p).__name__, digest(*jax.tree.leaves(p))] for n, p in penalties.items()
+        ],
         **others,
     }

@@ -1,6 +1,5 @@
 """What a field has to satisfy, each with its points and its share of the loss."""
 
-import abc
 from collections.abc import Callable
 from typing import Any
 
@@ -16,26 +15,7 @@ from ._box import Box
 from ._derivatives import Field
 
 
-class AbstractTerm(eqx.Module):
-    """A share of the loss: ``weight`` times the mean over points of squared residuals, summed."""
-
-    name: eqx.AbstractVar[str]
-    weight: eqx.AbstractVar[float]
-
-    @abc.abstractmethod
-    def draw(self, key: PRNGKeyArray, most: int | None = None) -> Any:
-        """Points, as ``residuals`` takes them; at most so many, or all."""
-
-    @abc.abstractmethod
-    def residuals(self, u: Field, points: Any) -> Float[Array, "points equations"]:
-        """A row a point, zero where the field does what it should."""
-
-    def loss(self, u: Field, points: Any) -> Float[Array, ""]:
-        """The term's share."""
-        return self.weight * jnp.mean(jnp.sum(self.residuals(u, points) ** 2, axis=1))
-
-
-class Condition(AbstractTerm):
+class Condition(eqx.Module):
     """A residual that vanishes all over a box: an equation in a domain, a condition on a face.
 
     Parameters
@@ -76,13 +56,13 @@ class Condition(AbstractTerm):
         check_size("num", self.num)
 
     def draw(self, key: PRNGKeyArray, most: int | None = None) -> Float[Array, "points axes"]:
-        """Of a Latin hypercube."""
+        """Points of a Latin hypercube, as `residuals` takes them; at most so many, or all."""
         return self.box.sample(self.num if most is None else min(self.num, most), key)
 
     def residuals(
         self, u: Field, points: Float[Array, "points axes"]
     ) -> Float[Array, "points equations"]:
-        """As the user's function gives them, known to have the right shape."""
+        """What the user's function gives, a row a point; zero where the field does as it should."""
 
         def checked(x: Array) -> Array:
             value = self.residual(u, x)
@@ -98,7 +78,7 @@ class Condition(AbstractTerm):
         return jax.vmap(checked)(points)
 
 
-class Data(AbstractTerm):
+class Data(eqx.Module):
     """Values that the field should take at given points.
 
     Parameters
@@ -120,8 +100,8 @@ class Data(AbstractTerm):
     >>> import jax.numpy as jnp
     >>> from sparsejax.applications import pde
     >>> data = pde.Data(jnp.array([[0.0], [1.0]]), jnp.array([[0.0], [1.0]]))
-    >>> float(data.loss(lambda x: x**2, (data.points, data.values)))
-    0.0
+    >>> data.residuals(lambda x: x + 1, (data.points, data.values)).tolist()
+    [[1.0], [1.0]]
     """
 
     points: Float[Array, "samples axes"] = eqx.field(converter=inexact("points"))
@@ -140,16 +120,14 @@ class Data(AbstractTerm):
         check_finite("values", self.values)
 
     def draw(self, key: PRNGKeyArray, most: int | None = None) -> tuple[Array, Array]:
-        """All samples, or some without replacement."""
+        """All samples, or at most so many without replacement, as `residuals` takes them."""
         samples = len(self.points)
         if most is None or most >= samples:
             return self.points, self.values
         chosen = jax.random.permutation(key, samples)[:most]
         return self.points[chosen], self.values[chosen]
 
-    def residuals(
-        self, u: Field, points: tuple[Array, Array]
-    ) -> Float[Array, "points equations"]:
+    def residuals(self, u: Field, points: tuple[Array, Array]) -> Float[Array, "points equations"]:
         """Predictions minus values."""
         x, values = points
         predictions = jax.vmap(u)(x)
@@ -159,3 +137,11 @@ class Data(AbstractTerm):
                 f"{predictions.shape[1:]}."
             )
         return predictions - values
+
+
+Term = Condition | Data
+
+
+def share(term: Term, u: Field, points: Any) -> Float[Array, ""]:
+    """A term's share of the loss: the mean over points of squared residuals, summed."""
+    return term.weight * jnp.mean(jnp.sum(term.residuals(u, points) ** 2, axis=1))
