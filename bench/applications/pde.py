@@ -1,4 +1,4 @@
-"""Sparse networks for equations: ``python -m bench.applications.pde [--fast] [--only …] [--out …]``.
+"""Sparse networks for equations: ``python -m bench.applications.pde [--fast] [--only …]``.
 
 ``function``: noisy samples of a function with singularities; for each draw of the samples one
 strength for all layers and one for each are chosen by held-out samples among grids of equal size,
@@ -19,13 +19,13 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import equinox as eqx  # noqa: E402
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
+import equinox as eqx
+import jax
+import numpy as np
 
-import sparsejax as sj  # noqa: E402
-from bench.nonconvex.intervals import bootstrap, mean, reduction  # noqa: E402
-from sparsejax.applications import pde  # noqa: E402
+import sparsejax as sj
+from bench.nonconvex.intervals import bootstrap, mean, reduction
+from sparsejax.applications import pde
 
 SINGLE = (1e-5, 2e-5, 3e-5, 5e-5, 7e-5, 1e-4, 1.5e-4, 2e-4, 3e-4)
 # First and last layer, and those between: the scales at which a network may differ.
