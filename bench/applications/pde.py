@@ -4,7 +4,8 @@
 strength for all layers and one for each are chosen by held-out samples among grids of equal size,
 and compared with a dense network by the distance to the function itself. ``burgers``, ``front``
 (ν = 0.01/π) and ``schroedinger``: the relative L2 error of dense and sparse networks, a row a seed.
-Each writes a CSV file and prints means with 95 % intervals. Both cores; ``--fast``: three minutes.
+Each writes a CSV file and prints means with 95 % intervals. Rows that the file has are not computed
+again. Both cores; ``--fast``: three minutes.
 """
 
 import argparse
@@ -36,15 +37,18 @@ MULTI = tuple(
 HELD_OUT = 100
 
 
-def function(draws: Sequence[int], steps: int = 6000, fast: bool = False) -> Iterator[dict]:
+def function(draws: Sequence[int], fast: bool, known: set[tuple]) -> Iterator[dict]:
     """A row a draw and a way of choosing the strengths."""
     single, multi = (SINGLE[2:5:2], MULTI[1:5:3]) if fast else (SINGLE, MULTI)
+    steps = 1000 if fast else 6000
     for draw in draws:
         problem = pde.function_fit(seed=draw)
         held_out = pde.function_fit(num=HELD_OUT, seed=1000 + draw).terms[0]
         networks = pde.networks(problem, (draw,), 64, 4, jax.nn.relu)
         ways = {"dense": [(0.0,) * 5], "single": [(s,) * 5 for s in single], "multi": multi}
         for way, candidates in ways.items():
+            if (str(draw), way) in known:
+                continue
             start = time.perf_counter()
             found = []
             for strengths in candidates:
@@ -89,7 +93,7 @@ EQUATIONS = {
 
 
 def equation(
-    name: str, seeds: Sequence[int], fast: bool, conditions: Sequence[str]
+    name: str, seeds: Sequence[int], fast: bool, conditions: Sequence[str], known: set[tuple]
 ) -> Iterator[dict]:
     """A row a seed, setting and strength."""
     make, strengths, steps, refit_steps = EQUATIONS[name]
@@ -99,6 +103,8 @@ def equation(
     for seed, (kind, problem, width, depth), strength in itertools.product(
         seeds, settings, strengths
     ):
+        if (str(seed), kind, str(strength)) in known:
+            continue
         wall, cpu = time.perf_counter(), time.process_time()
         networks = pde.networks(problem, (seed,), width, depth)
         penalty = sj.penalties.L1(strength) if strength else None
@@ -126,16 +132,18 @@ def sparsity(networks: eqx.nn.MLP) -> float:
     return sj.nn.sparsity_report([layer.weight for layer in networks.layers]).sparsity
 
 
-def verdicts(rows: list[dict]) -> Iterator[str]:
+def verdicts(rows: list[dict[str, str]]) -> Iterator[str]:
     """Means with intervals for every kind of row; for the function, what sparsity gains."""
-    groups: dict[tuple, list[dict]] = {}
+    groups: dict[tuple, list[dict[str, str]]] = {}
     for row in rows:
         kind = (row["way"],) if "way" in row else (row["conditions"], row["strength"])
         groups.setdefault(kind, []).append(row)
-    samples = {kind: np.array([row["error"] for row in found]) for kind, found in groups.items()}
+    samples = {
+        kind: np.array([float(row["error"]) for row in found]) for kind, found in groups.items()
+    }
     for kind, found in groups.items():
         value, low, high = bootstrap(mean, samples[kind])
-        zeros = np.array([row["sparsity"] for row in found])
+        zeros = np.array([float(row["sparsity"]) for row in found])
         yield (
             f"{' '.join(map(str, kind)):>12}: error {value:.3g} [{low:.3g}, {high:.3g}], worst "
             f"{samples[kind].max():.3g}; zeros {zeros.mean():.1%}, least {zeros.min():.1%}"
@@ -158,22 +166,32 @@ def main(arguments: list[str] | None = None) -> None:
     seeds = options.seeds or ([0] if options.fast else list(range(5)))
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.only:
+        path = options.out / f"pde_{name}.csv"
+        rows = read(path)
+        keys = ("draw", "way") if name == "function" else ("seed", "conditions", "strength")
+        known = {tuple(row[key] for key in keys) for row in rows}
         # The function's noise is far above single precision; L-BFGS on equations needs double.
         with jax.enable_x64(name != "function"):
             if name == "function":
-                found = function(seeds, 1000 if options.fast else 6000, options.fast)
+                found = function(seeds, options.fast, known)
             else:
-                found = equation(name, seeds, options.fast, options.conditions)
-            rows = []
+                found = equation(name, seeds, options.fast, options.conditions, known)
             for row in found:
                 shown = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
                 print("  ".join(shown), flush=True)
-                rows.append(row)
-                write(rows, options.out / f"pde_{name}.csv")
+                rows.append({key: str(value) for key, value in row.items()})
+                write(rows, path)
         print(*verdicts(rows), sep="\n")
 
 
-def write(rows: list[dict], path: Path) -> None:
+def read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(rows: list[dict[str, str]], path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
