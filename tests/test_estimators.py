@@ -52,7 +52,11 @@ def sparse(X, kind):
     return getattr(sp, f"{kind}_array")(np.where(np.abs(X) > 1, X, 0.0))
 
 
-@pytest.mark.parametrize("estimator", ALL)
+# Half a minute each, most of it compiling all shapes and precisions that the checks ask for.
+@pytest.mark.parametrize(
+    "estimator",
+    [Lasso, *(pytest.param(e, marks=pytest.mark.slow) for e in ALL if e is not Lasso)],
+)
 def test_scikit_learns_own_checks(estimator):
     reports = check_estimator(estimator(), on_skip=None)
     skipped = [report["check_name"] for report in reports if report["status"] != "passed"]

@@ -97,12 +97,12 @@ def weights():
 @pytest.mark.parametrize(
     "model",
     [
-        GroupLasso(),
         SparseLogisticRegression(fit_intercept=False),
-        MultiTaskLasso(),
         *(
             pytest.param(m, marks=pytest.mark.slow)
             for m in (
+                GroupLasso(),
+                MultiTaskLasso(),
                 PoissonLasso(),
                 MCPRegression(0.1),
                 CappedL1Regression(0.1),
