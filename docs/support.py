@@ -16,6 +16,7 @@ N, P, TASKS = 4, 4, 2
 GROUPS = np.array([0, 0, 1, 1])
 SOLVERS = (
     "WorkingSet",
+    "Lockstep",
     "VarPro",
     "CoordinateDescent",
     "ProxNewton",

@@ -9,7 +9,9 @@ from . import (
     losses as losses,
     nn as nn,
     penalties as penalties,
+    resampling as resampling,
     solvers as solvers,
+    streaming as streaming,
 )
 from ._adjoint import (
     AbstractAdjoint as AbstractAdjoint,

@@ -106,7 +106,7 @@ class Unrolled(AbstractAdjoint):
         solver.check_differentiable()
         constant = jax.lax.stop_gradient(problem)
         how = jax.lax.stop_gradient((start, tol, max_steps))
-        iterate, stats = run_sequentially(constant, solver, *how)
+        iterate, stats = run_solver(constant, solver, *how)
         iterate = jax.lax.stop_gradient(iterate)
         size = _step_at(constant, iterate.coef)
 
@@ -122,7 +122,7 @@ class Unrolled(AbstractAdjoint):
 def _implicit_solve(
     problem: Problem, how: tuple[AbstractSolver, Array, Array, Array]
 ) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
-    iterate, stats = run_sequentially(problem, *how)
+    iterate, stats = run_solver(problem, *how)
     return iterate.coef, iterate, stats
 
 
@@ -136,18 +136,20 @@ def _implicit_solve_jvp(primals: Any, tangents: Any) -> Any:
     return out, (coef_dot, *constants)
 
 
-def run_sequentially(
+def run_solver(
     problem: Problem,
     solver: AbstractSolver,
     start: Float[Array, "p ..."],
     tol: Float[Array, ""],
     max_steps: Int[Array, ""],
 ) -> tuple[Iterate, dict[str, Any]]:
-    """Run the solver; under ``vmap`` one problem after the other.
+    """Run the solver; under ``vmap`` one problem after the other, unless it works ``together``.
 
-    Solvers branch on the size of the support. Batched, every branch would run for every problem,
-    and every problem as long as the slowest.
+    Most solvers branch on the size of the support. Batched, every branch would run for every
+    problem, and every problem as long as the slowest.
     """
+    if solver.together:
+        return solver.run(problem, iterate_at(problem, start), tol, max_steps)
     arrays, static = eqx.partition((problem, solver, start), eqx.is_array)
 
     @jax.custom_batching.sequential_vmap

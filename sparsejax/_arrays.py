@@ -6,12 +6,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
+from jax.sharding import AxisType, Mesh, NamedSharding, get_abstract_mesh
 
 
 def as_inexact(x: Any, name: str) -> jax.Array:
     """A floating-point JAX array; anything else raises an error that names the argument."""
-    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating):
-        return x
+    if isinstance(x, jax.Array):
+        x = _with_auto_axes(x, name)
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            return x
     try:
         array = jnp.asarray(np.asarray(x) if isinstance(x, list | tuple) else x)
     except (TypeError, ValueError) as error:
@@ -21,6 +25,28 @@ def as_inexact(x: Any, name: str) -> jax.Array:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         array = array.astype(jnp.result_type(float))
     return array
+
+
+def _with_auto_axes(x: jax.Array, name: str) -> jax.Array:
+    """The same array, over a mesh whose axes the compiler may use as it likes.
+
+    That is what makes one program of a solver right for any sharding. ``jax.make_mesh`` makes
+    explicit axes, of which every operation wants to know where its result is to be.
+    """
+    mesh = getattr(jax.typeof(x).sharding, "mesh", None)
+    if mesh is None or AxisType.Explicit not in mesh.axis_types:
+        return x
+    if isinstance(x, Tracer) or AxisType.Explicit in get_abstract_mesh().axis_types:
+        raise TypeError(
+            f"`{name}` is traced over a mesh with explicit axes: make the mesh with "
+            "`axis_types=(jax.sharding.AxisType.Auto, ...)`, or the problem outside of `jit` and "
+            "`jax.set_mesh`."
+        )
+    names = mesh.axis_names
+    mesh = Mesh(x.sharding.mesh.devices, names, axis_types=(AxisType.Auto,) * len(names))
+    shards = [shard.data for shard in x.addressable_shards]  # these very arrays, not copies
+    sharding = NamedSharding(mesh, x.sharding.spec)
+    return jax.make_array_from_single_device_arrays(x.shape, sharding, shards)
 
 
 def inexact(name: str) -> Callable[[Any], jax.Array]:

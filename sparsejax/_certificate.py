@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ._dual import Dual, feasible_dual, first_dual, needs_dual, residual_of
 from ._modules import replace
 from ._problem import Problem, matvec, rmatvec
+from ._together import largest
 from .losses._profiled import Profiled
 from .penalties import (
     AbstractConcavePenalty,
@@ -91,7 +92,7 @@ def _mismatch(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
 
 def _predictions(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:
     """X coef + offset, for free where most solves start: at zero."""
-    nonzero = jnp.any(coef != 0)
+    nonzero = largest(jnp.any(coef != 0))
     return jax.lax.cond(nonzero, lambda: problem.predict(coef), lambda: problem.predict_zero())
 
 
@@ -229,7 +230,7 @@ def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Ar
         norms = jnp.sqrt(norm(curvature))
         return penalty.without_rounding(pull, norms * data_norm(problem))
 
-    suspicious = jnp.any(per_row(penalty.is_free(), pull) & (pull != 0))
+    suspicious = largest(jnp.any(per_row(penalty.is_free(), pull) & (pull != 0)))
     return jax.lax.cond(suspicious, clean, lambda: pull)
 
 

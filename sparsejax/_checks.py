@@ -6,12 +6,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.experimental.multihost_utils import process_allgather
 from jaxtyping import Array, Bool, Float
 
 
 def is_concrete(x: Any) -> bool:
     """Whether the values of ``x`` can be looked at now (they are not being traced)."""
     return isinstance(x, jax.Array | np.ndarray) and not isinstance(x, Tracer)
+
+
+def values_of(x: jax.Array | np.ndarray) -> np.ndarray:
+    """The entries of a concrete array, those that other processes hold included."""
+    return np.asarray(process_allgather(x, tiled=True) if _is_elsewhere(x) else x)
+
+
+def _is_elsewhere(x: jax.Array | np.ndarray) -> bool:
+    """Whether a process of several cannot read all of it."""
+    known = isinstance(x, np.ndarray) or x.is_fully_addressable or x.is_fully_replicated
+    return not known
 
 
 def is_nonnegative(x: Float[Array, "..."]) -> Bool[Array, "..."]:
@@ -26,7 +38,7 @@ def check_nonnegative(name: str, x: Array, *, ndim: int, finite: bool) -> None:
         raise ValueError(f"`{name}` must be {kind}; got an array of shape {x.shape}.")
     if not is_concrete(x):
         return
-    values = np.asarray(x)
+    values = values_of(x)
     if not np.all(values >= 0):
         raise ValueError(f"`{name}` must be nonnegative and not NaN; got {_shown(values)}.")
     if finite and not np.all(np.isfinite(values)):
@@ -62,15 +74,20 @@ def check_length(name: str, x: Array, length: int) -> None:
 
 
 def check_finite(name: str, x: Array, transposed: bool = False) -> None:
-    """Raise where a known array holds NaN or infinity, and say where the first one is."""
+    """Raise where a known array holds NaN or infinity, and say where the first one is.
+
+    Of an array that several processes share, only whether: X may be too large for one of them.
+    """
     if not is_concrete(x):
         return
     with jax.ensure_compile_time_eval():  # known values are looked at even inside a jit
         if bool(_all_finite(x)):
             return
-    values = np.asarray(x.T if transposed else x)
-    first = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-    raise ValueError(f"`{name}` contains NaN or infinity (first at index {first}); remove it.")
+    where = ""
+    if not _is_elsewhere(x):
+        values = np.asarray(x.T if transposed else x)
+        where = f" (first at index {tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])})"
+    raise ValueError(f"`{name}` contains NaN or infinity{where}; remove it.")
 
 
 @jax.jit

@@ -80,21 +80,23 @@ def path(
     [[0.0, 0.0], [1.0, 0.0]]
     """
     problem = checked_problem(problem)
-    if not isinstance(problem.penalty, AbstractStrengthPenalty):
-        raise TypeError(f"{type(problem.penalty).__name__} has no strength to make a path over.")
+    grid = checked_strengths(problem, num, ratio, strengths)
     solver = checked_solver(Auto() if solver is None else solver, problem)
     goal = checked_tol(tol, problem.X.dtype)
     limit = checked_max_steps(solver.default_max_steps if max_steps is None else max_steps)
-    solutions = _path(problem, _strengths(problem, num, ratio, strengths), solver, goal, limit)
+    solutions = _path(problem, grid, solver, goal, limit)
     if not throw:
         return solutions
     coefs = require_success(solutions.coefs, solutions.results)
     return eqx.tree_at(lambda s: s.coefs, solutions, coefs)
 
 
-def _strengths(
+def checked_strengths(
     problem: Problem, num: int, ratio: float, strengths: Float[Array, " k"] | None
 ) -> Float[Array, " k"]:
+    """The strengths given, or a geometric sequence down from the largest that matters."""
+    if not isinstance(problem.penalty, AbstractStrengthPenalty):
+        raise TypeError(f"{type(problem.penalty).__name__} has no strength to make a path over.")
     if strengths is not None:
         strengths = as_inexact(strengths, "strengths")
         check_nonnegative("strengths", strengths, ndim=1, finite=True)

@@ -96,12 +96,11 @@ def require_success(value: Any, result: RESULTS) -> Any:
     # In NumPy: comparing in JAX would take as long as a small solve.
     failed = np.asarray(result._value) != np.asarray(RESULTS.successful._value)
     if failed.any():
-        index = int(np.argmax(failed)) if failed.ndim else None
-        where = "" if index is None else f" (first at index {index})"
+        index = tuple(int(i) for i in np.argwhere(failed)[0])
+        where = f" (first at index {', '.join(map(str, index))})" if index else ""
         raise RuntimeError(f"sparsejax did not converge{where}: {_message(result, index)}")
     return value
 
 
-def _message(result: RESULTS, index: int | None) -> str:
-    code = result._value if index is None else result._value[index]
-    return str(RESULTS._index_to_message[int(code)])
+def _message(result: RESULTS, index: tuple[int, ...]) -> str:
+    return str(RESULTS._index_to_message[int(result._value[index])])

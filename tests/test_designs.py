@@ -83,9 +83,11 @@ def test_single_precision_sums_have_derivatives(rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_many_chunks_of_entries(dtype, rng, monkeypatch):
-    """More entries than are looked at together, and a rest."""
+@pytest.mark.parametrize("run", [3, 100])
+def test_many_chunks_of_entries(run, dtype, rng, monkeypatch):
+    """More entries than are looked at together, and a rest; of all columns or of a few."""
     monkeypatch.setattr("sparsejax.designs._sparse._CHUNK", 8)
+    monkeypatch.setattr("sparsejax.designs._sparse._RUN", run)
     X = scipy.sparse.random_array((13, 29), density=0.2, rng=rng, format="csc").astype(dtype)
     assert X.nnz > 16
     assert X.nnz % 8
@@ -97,6 +99,10 @@ def test_many_chunks_of_entries(dtype, rng, monkeypatch):
     index = jnp.array([28, 3, 29, 0])  # 29 asks for a zero column
     expected = np.pad(dense, ((0, 0), (0, 1)))[:, np.asarray(index)].T
     np.testing.assert_array_equal(design.columns(index), expected)
+    values = rng.normal(size=4).astype(dtype)
+    np.testing.assert_allclose(design.combine(index, values), values @ expected, **tolerance)
+    slope_of_few = jax.grad(lambda v: design.combine(index, v) @ r)(jnp.asarray(values))
+    np.testing.assert_allclose(slope_of_few, expected @ r, **tolerance)
     slope = jax.grad(lambda w: design.matvec(w) @ r)(jnp.asarray(w))
     np.testing.assert_allclose(slope, dense.T @ r, **tolerance)
 

@@ -119,25 +119,6 @@ def test_problems_and_solutions_cross_jit():
     np.testing.assert_allclose(gap, solution.gap, atol=1e-15)
 
 
-def test_vmap_over_problems():
-    """Bootstrap: one batch of targets and one of sample weights, each row as if alone."""
-    X, _ = _data(0)
-    targets = np.random.default_rng(1).normal(size=(3, N))
-    weights = np.random.default_rng(2).integers(1, 4, (3, N)).astype(float)
-
-    def fit(y, s):
-        problem = sj.Problem(X, y, losses.Squared(sample_weight=s), penalties.L1(0.1), True)
-        return sj.solve(problem, tol=1e-10)
-
-    batch = jax.vmap(fit)(targets, weights)
-    assert batch.coef.shape == (3, P)
-    assert np.all(batch.gap <= 1e-10)
-    for k in range(3):
-        alone = fit(targets[k], weights[k])
-        np.testing.assert_allclose(batch.coef[k], alone.coef, atol=1e-9)
-        np.testing.assert_allclose(batch.intercept[k], alone.intercept, atol=1e-9)
-
-
 def test_invalid_traced_values_are_reported():
     """What cannot be checked while tracing is found while running."""
     X, y = _data(0)

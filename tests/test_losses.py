@@ -555,3 +555,12 @@ def test_problem_defaults_to_squared():
     problem = sj.Problem(np.eye(2), np.ones(2), penalty=sj.penalties.L1(0.1))
     assert isinstance(problem.loss, sj.losses.Squared)
     assert problem.loss.sample_weight is None
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, N + 1)])
+@pytest.mark.parametrize("num_rows", [3, 130, 192])  # at once, in blocks that overlap or do not
+def test_own_gram_is_the_gram_of_rows_with_themselves(num_rows, weights):
+    loss, y = sj.losses.Squared(sample_weight=weights), jnp.ones(N)
+    rows = jnp.cos(jnp.arange(float(num_rows * N))).reshape(num_rows, N)
+    expected = loss.gram(rows, rows, y)
+    np.testing.assert_allclose(loss.own_gram(rows, y), expected, rtol=1e-12, atol=1e-12)

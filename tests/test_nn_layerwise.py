@@ -80,21 +80,37 @@ def test_layers_are_seen_however_they_are_called():
 
 
 def _by_hand(method):
-    """The pipeline, written out: all layers of a block see its unpruned forward pass."""
-    inputs, held_out = INPUTS, HELD_OUT
+    """The pipeline, written out: all layers of a block see its unpruned forward pass.
+
+    The method gets the weight, inputs from pruned blocks and from dense ones.
+    """
+    inputs, dense, held_out = INPUTS, INPUTS, HELD_OUT
     for block in BLOCKS:
-        seen = jax.vmap(lambda x, b=block: _seen_by_hand(b, x))(inputs)
-        other = jax.vmap(lambda x, b=block: _seen_by_hand(b, x))(held_out)
+        seen, full, other = (
+            jax.vmap(lambda x, b=block: _seen_by_hand(b, x))(stream)
+            for stream in (inputs, dense, held_out)
+        )
         pruned, errors = block, {}
         for name in LAYERS:
             at = lambda b, name=name: _get(b, name)  # noqa: E731
-            X, Z = (s[name].reshape(-1, s[name].shape[-1]) for s in (seen, other))
+            X, D, Z = (s[name].reshape(-1, s[name].shape[-1]) for s in (seen, full, other))
             W = at(block).weight
-            weight = method(W, X)
+            weight = method(W, X, D)
             pruned = eqx.tree_at(lambda b, at=at: at(b).weight, pruned, weight)
             errors[name] = jnp.sum(((weight - W) @ Z.T) ** 2) / jnp.sum((W @ Z.T) ** 2)
         inputs, held_out = jax.vmap(pruned)(inputs), jax.vmap(pruned)(held_out)
+        dense = jax.vmap(block)(dense)
         yield pruned, errors
+
+
+def _refitted_to_dense_outputs(W, X, D):
+    """Wanda's mask, and least squares to what the dense model makes of its own inputs."""
+    mask = np.asarray(nn.wanda(W, jnp.linalg.norm(X, axis=0), PATTERN)[1])
+    W, X, D = (np.asarray(a, float) for a in (W, X, D))
+    weight = np.zeros_like(W)
+    for i, row in enumerate(mask):
+        weight[i, row] = np.linalg.lstsq(X[:, row], D @ W[i])[0]
+    return jnp.asarray(weight, jnp.float32)
 
 
 def _get(block, name):
@@ -102,15 +118,17 @@ def _get(block, name):
 
 
 @pytest.mark.parametrize(
-    ("method", "by_hand"),
+    ("method", "data", "by_hand"),
     [
-        ("wanda", lambda W, X: nn.wanda(W, jnp.linalg.norm(X, axis=0), PATTERN)[0]),
-        (nn.sparsegpt, lambda W, X: nn.sparsegpt(W, X.T @ X, PATTERN)[0]),
+        ("wanda", "SD", lambda W, X, D: nn.wanda(W, jnp.linalg.norm(X, axis=0), PATTERN)[0]),
+        (nn.sparsegpt, "DD", lambda W, X, D: nn.sparsegpt(W, D.T @ D, PATTERN)[0]),
+        (nn.Refitted("wanda"), "KD", _refitted_to_dense_outputs),
     ],
-    ids=["wanda", "sparsegpt"],
+    ids=["wanda", "sparsegpt on dense inputs", "refit to dense outputs"],
 )
-def test_the_pipeline_is_its_restatement(method, by_hand):
-    result = nn.prune_layerwise(BLOCKS, INPUTS, method, PATTERN, held_out=HELD_OUT, chunk=4)
+def test_the_pipeline_is_its_restatement(method, data, by_hand):
+    options = {"held_out": HELD_OUT, "chunk": 4, "data": data}
+    result = nn.prune_layerwise(BLOCKS, INPUTS, method, PATTERN, **options)
     for i, (block, errors) in enumerate(_by_hand(by_hand)):
         for name in LAYERS:
             weight = _get(result.blocks[i], name).weight
@@ -140,10 +158,13 @@ def test_an_interrupted_run_ends_in_the_same_bits(tmp_path):
         if len(result.blocks) == 2:
             eqx.tree_serialise_leaves(tmp_path / "run.eqx", result)
 
-    full = nn.prune_layerwise(BLOCKS, INPUTS, "sparsegpt", PATTERN, callback=save)
+    run = functools.partial(
+        nn.prune_layerwise, BLOCKS, INPUTS, nn.Refitted("wanda"), PATTERN, data="KD", chunk=4
+    )
+    full = run(callback=save)
     like = nn.LayerwiseResult.like(BLOCKS[:2])
     saved = eqx.tree_deserialise_leaves(tmp_path / "run.eqx", like)
-    again = nn.prune_layerwise(BLOCKS, INPUTS, "sparsegpt", PATTERN, resume=saved)
+    again = run(resume=saved)
     assert eqx.tree_equal(full, again)
 
 
@@ -163,6 +184,12 @@ X = np.ones((3, 8), np.float32)
             "`method`.*sparsegpt",
         ),
         (lambda: nn.prune_layerwise([_mlp()], X, 3, PATTERN), TypeError, "`method`"),
+        (lambda: nn.prune_layerwise([_mlp()], X, "sds", PATTERN, data="DK"), ValueError, "`data`"),
+        (
+            lambda: nn.prune_layerwise([_mlp()], X, "wanda", PATTERN, data="KD"),
+            ValueError,
+            "`data`",
+        ),
         (lambda: nn.prune_layerwise([_mlp()], X, "wanda", 0.5), TypeError, "`pattern`"),
         (
             lambda: nn.prune_layerwise([_mlp()], X, "wanda", nn.NM(4, 8)),

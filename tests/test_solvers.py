@@ -1,13 +1,12 @@
 """Every solver against an interior-point method, an independent certificate and the others."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
 import scipy.optimize
 import scipy.sparse
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from registry import PENALTIES, SOLVER_PENALTIES, SOLVERS, refusal, skip_unless_supported
 from sklearn import linear_model
 
@@ -402,16 +401,3 @@ def test_auto_says_what_it_picked():
     solution = sj.solve(sj.Problem(X, y, penalty=penalties.L1(0.1)))
     assert solution.stats["solver"] == "WorkingSet"
     assert set(solution.stats) >= {"solver", "num_steps"}
-
-
-@settings(max_examples=5)
-@given(seed=st.integers(0, 2**31))
-def test_vmap_equals_a_loop(seed):
-    X, y = _data(seed)
-    strengths = _largest(X, y) * np.array([0.5, 0.1, 0.02])
-
-    def coef(s):
-        return sj.solve(sj.Problem(X, y, penalty=penalties.L1(s)), tol=TOL).coef
-
-    together = jax.vmap(coef)(strengths)
-    np.testing.assert_allclose(together, [coef(s) for s in strengths], atol=1e-9)

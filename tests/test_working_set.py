@@ -27,13 +27,21 @@ def _problem(n, p, rng):
 def _counted(monkeypatch):
     """The numbers of rows computed, one entry a block."""
     rows = []
-    original = sj.losses.Squared.gram
+    block, whole = sj.losses.Squared.gram, sj.losses.Squared.own_gram
+
+    def count(fresh):
+        jax.debug.callback(lambda block: rows.append(int((block != 0).any(axis=1).sum())), fresh)
 
     def gram(self, columns, fresh, y):
-        jax.debug.callback(lambda block: rows.append(int((block != 0).any(axis=1).sum())), fresh)
-        return original(self, columns, fresh, y)
+        count(fresh)
+        return block(self, columns, fresh, y)
+
+    def own_gram(self, columns, y):
+        count(columns)
+        return whole(self, columns, y)
 
     monkeypatch.setattr(sj.losses.Squared, "gram", gram)
+    monkeypatch.setattr(sj.losses.Squared, "own_gram", own_gram)
     return rows
 
 
@@ -77,14 +85,26 @@ def test_only_what_is_wanted_enters_and_what_matters_least_leaves(rng, counted, 
     assert sum(counted) == 300
     counted.clear()
 
-    # 400 others are wanted, and of those held the last 100 come next: the rest has to leave.
-    chosen = jnp.concatenate([order[300:], order[200:300], order[:12]])
+    # 300 others are wanted, and of those held the last 200 come next: the rest has to leave.
+    chosen = jnp.concatenate([order[300:600], order[100:300], order[:12]])
     assert chosen.shape == (WIDTH,)
-    kept = kept.update(problem, chosen, jnp.array(400))
+    kept = kept.update(problem, chosen, jnp.array(300))
     assert set(np.asarray(kept.index)) == set(np.asarray(chosen))
     _check_gram(kept, X)
     jax.effects_barrier()
-    assert sum(counted) == 400
+    assert sum(counted) == 300
+
+
+def test_gram_is_formed_anew_where_most_is_new(rng, counted, exchanged):
+    problem, X = _problem(N, P, rng)
+    order = jnp.asarray(rng.permutation(P), jnp.int32)
+    kept = KeptGram.empty(problem, WIDTH).update(problem, order[:100], jnp.array(100))
+    counted.clear()
+    kept = kept.update(problem, order[50 : 50 + WIDTH], jnp.array(WIDTH))
+    assert set(np.asarray(kept.index)) == set(np.asarray(order[50 : 50 + WIDTH]))
+    _check_gram(kept, X)
+    jax.effects_barrier()
+    assert sum(counted) == WIDTH
 
 
 def test_groups_leave_as_a_whole(rng, exchanged):

@@ -9,12 +9,12 @@ import jax
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from . import _fit, _golub, _prune
+from . import _fit, _golub, _pde, _prune
 from ._command import Command
 from ._errors import SolveError, UserError
 
 # A new command is one more entry here.
-COMMANDS: tuple[Command, ...] = (_golub.COMMAND, _fit.COMMAND, _prune.COMMAND)
+COMMANDS: tuple[Command, ...] = (_golub.COMMAND, _fit.COMMAND, _prune.COMMAND, _pde.COMMAND)
 DEFAULT = _golub.COMMAND
 
 _EPILOG = """\
@@ -24,6 +24,7 @@ Without a command, "golub" runs: a worked example on real data, into ./sparsejax
   python -m sparsejax fit data.csv --target price
   python -m sparsejax fit data.parquet --target price --drop id --cv 10 --out results
   python -m sparsejax prune --text novel.txt --method sparsegpt --pattern 2:4
+  python -m sparsejax pde --problem burgers --strength 2e-4
 """
 
 
@@ -37,7 +38,7 @@ def _version() -> str:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m sparsejax",
-        description="Sparsity with JAX: certified regression, and pruned language models.",
+        description="Sparsity with JAX: certified regression, and networks whose weights are zero.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )

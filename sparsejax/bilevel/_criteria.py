@@ -100,17 +100,21 @@ class Folds(AbstractCriterion):
                 f"{self.train.shape} and {self.test.shape}."
             )
 
+    def check(self, problem: Problem) -> None:
+        """``ValueError`` for folds of another number of samples."""
+        if self.train.shape[1] != problem.y.shape[0]:
+            raise ValueError(
+                f"the folds are made for {self.train.shape[1]} samples but the problem has "
+                f"{problem.y.shape[0]}."
+            )
+
     def start(self, problem: Problem) -> Float[Array, "k p ..."]:
         return jnp.zeros((self.train.shape[0], *problem.coef_shape), problem.X.dtype)
 
     def value(
         self, problem: Problem, init: Float[Array, "k p ..."], tol: float
     ) -> tuple[Float[Array, ""], Float[Array, "k p ..."]]:
-        if self.train.shape[1] != problem.y.shape[0]:
-            raise ValueError(
-                f"the folds are made for {self.train.shape[1]} samples but the problem has "
-                f"{problem.y.shape[0]}."
-            )
+        self.check(problem)
 
         def fold(args: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             train, test, init = args

@@ -11,11 +11,12 @@ import scipy.sparse
 from jax.experimental import sparse as jsparse
 from jaxtyping import Array, Float, Int
 
-from .._checks import check_finite, is_concrete
+from .._checks import check_finite, is_concrete, values_of
 from ._base import AbstractDesign
 
 _CHUNK = 2**14  # entries that are looked at together
 _LANES = 4
+_RUN = 2**8  # entries of one column that are looked at together
 
 
 class Sparse(AbstractDesign):
@@ -43,7 +44,7 @@ class Sparse(AbstractDesign):
 
     def __check_init__(self) -> None:
         check_finite("X", self.data)
-        if is_concrete(self.cols) and np.any(np.diff(np.asarray(self.cols)) < 0):
+        if is_concrete(self.cols) and np.any(np.diff(values_of(self.cols)) < 0):
             raise ValueError("`cols` must ascend: sort the triplets by column.")
 
     @property
@@ -59,6 +60,11 @@ class Sparse(AbstractDesign):
 
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
         return _transposed_product(self, jnp.asarray(r))
+
+    def combine(self, indices: Int[Array, " k"], values: Float[Array, " k"]) -> Float[Array, " n"]:
+        if self.dtype.itemsize <= 4 or not _few(self, indices):
+            return super().combine(indices, values)  # which knows how to add in single precision
+        return _combination(self, indices, jnp.asarray(values))
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         return _columns(self, indices)
@@ -85,6 +91,30 @@ def _fold(X: Sparse, visit: Callable[..., Any], start: Any, lanes: int = 1) -> A
     whole = size // _CHUNK
     state = jax.lax.fori_loop(0, whole, chunk, start) if whole else start
     return visit(state, *(x[whole * _CHUNK :] for x in entries))
+
+
+def _few(X: Sparse, indices: Int[Array, " k"]) -> bool:
+    """Whether to look at these columns only: each costs a run at least."""
+    return indices.shape[0] * _RUN <= X.data.shape[0]
+
+
+def _fold_columns(
+    X: Sparse, indices: Int[Array, " k"], visit: Callable[..., Any], start: Any
+) -> Any:
+    """``visit(state, k, data, rows)`` for runs of the entries of the k-th chosen column."""
+    begins, ends = (jnp.searchsorted(X.cols, indices, side=side) for side in ("left", "right"))
+    runs = (ends - begins + _RUN - 1) // _RUN
+    until = jnp.cumsum(runs)
+
+    def run(i: Int[Array, ""], state: Any) -> Any:
+        k = jnp.searchsorted(until, i, side="right")
+        begin = begins[k] + (i - until[k] + runs[k]) * _RUN
+        first = jnp.minimum(begin, X.data.shape[0] - _RUN)  # as slices are clamped
+        data, rows = (jax.lax.dynamic_slice_in_dim(x, first, _RUN) for x in (X.data, X.rows))
+        place = first + jnp.arange(_RUN)
+        return visit(state, k, jnp.where((place >= begin) & (place < ends[k]), data, 0.0), rows)
+
+    return jax.lax.fori_loop(0, until[-1], run, start)
 
 
 def _sums(X: Sparse, terms: Callable[..., Array], of: int, lanes: int = 1) -> Float[Array, " size"]:
@@ -129,9 +159,25 @@ def _transposed_product(X: Sparse, r: Float[Array, " n"]) -> Float[Array, " p"]:
 
 
 @eqx.filter_custom_jvp
+def _combination(
+    X: Sparse, indices: Int[Array, " k"], values: Float[Array, " k"]
+) -> Float[Array, " n"]:
+    def add(state: Array, k: Array, data: Array, rows: Array) -> Array:
+        return state.at[rows].add(data * values[k])
+
+    return _fold_columns(X, indices, add, jnp.zeros(X.shape[0], X.dtype))
+
+
+@eqx.filter_custom_jvp
 def _columns(X: Sparse, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
     n, p = X.shape
     k = indices.shape[0]
+    if _few(X, indices):
+
+        def add(block: Array, k: Array, data: Array, rows: Array) -> Array:
+            return block.at[k * n + rows].add(data)
+
+        return _fold_columns(X, indices, add, jnp.zeros(k * n, X.dtype)).reshape(k, n)
     # Slot of each feature in the block; k, which the scatter drops, for those not wanted.
     slots = jnp.full(p, k, jnp.int32).at[indices].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
 
@@ -164,6 +210,17 @@ def _transposed_product_jvp(primals: Any, tangents: Any) -> Any:
         return jax.ops.segment_sum(X.data * r[X.rows], X.cols, X.shape[1])
 
     return _transposed_product(*primals), eqx.filter_jvp(plain, primals, tangents)[1]
+
+
+@_combination.def_jvp
+def _combination_jvp(primals: Any, tangents: Any) -> Any:
+    indices = primals[1]
+
+    def plain(X: Sparse, values: Array) -> Array:
+        return AbstractDesign.combine(X, indices, values)
+
+    inputs, directions = primals[::2], tangents[::2]
+    return _combination(*primals), eqx.filter_jvp(plain, inputs, directions)[1]
 
 
 @_columns.def_jvp

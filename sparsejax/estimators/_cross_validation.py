@@ -13,11 +13,13 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval
 
+from .._solution import RESULTS
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractPenalty, AbstractStrengthPenalty, ElasticNet
+from ..resampling import CrossValidation
 from ._base import Data, SparseLinearModel
 from ._padding import pad_penalty
-from ._programs import HeldOut, held_out_losses, largest_strength
+from ._programs import held_out_losses, largest_strength
 from ._responses import AbstractResponse, Classes, Numbers
 from ._table import Table
 
@@ -126,9 +128,9 @@ class CrossValidatedModel(SparseLinearModel):
                 self._held_out(table, folds, unit, grid)
                 for unit, grid in zip(units, grids, strict=True)
             ]
-            errors = np.stack([result.errors.T for result in held_out])  # (ratios, alphas, folds)
+            errors = np.stack([result.losses.T for result in held_out])  # (ratios, alphas, folds)
             self._warn_unless(
-                np.stack([result.converged for result in held_out]),
+                np.stack([result.results == RESULTS.successful for result in held_out]),
                 np.stack([result.gaps for result in held_out]),
             )
             ratio, best = np.unravel_index(np.argmin(errors.mean(axis=2)), grids.shape)
@@ -184,7 +186,7 @@ class CrossValidatedModel(SparseLinearModel):
         folds: Folds,
         unit: AbstractStrengthPenalty,
         grid: Float[np.ndarray, " k"],
-    ) -> HeldOut:
+    ) -> CrossValidation:
         dtype = table.design.dtype
         result = held_out_losses(
             table.design,

@@ -3,11 +3,9 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import unit_of_gaps
-from .._path import path
 from .._problem import Problem, project_intercept
 from .._solution import RESULTS
 from .._solve import solve, strength_max
@@ -15,6 +13,7 @@ from ..bilevel import Folds, tune
 from ..designs import AbstractDesign
 from ..losses import AbstractLoss, Squared
 from ..penalties import AbstractPenalty, AbstractStrengthPenalty
+from ..resampling import CrossValidation, cross_validate
 from ..solvers import AbstractSolver
 
 
@@ -35,14 +34,6 @@ class Fit(NamedTuple):
     num_steps: Int[Array, ""]
     converged: Bool[Array, ""]
     infeasible: Bool[Array, ""]
-
-
-class HeldOut(NamedTuple):
-    """Held-out losses and relative gaps of every fold at every strength."""
-
-    errors: Float[Array, "folds k"]
-    gaps: Float[Array, "folds k"]
-    converged: Bool[Array, "folds k"]
 
 
 @eqx.filter_jit
@@ -95,32 +86,19 @@ def held_out_losses(
     fit_intercept: bool,
     stopping: Stopping,
     solver: AbstractSolver | None = None,
-) -> HeldOut:
-    """Fit a path on the rows weighted by ``train`` and measure it on those weighted by ``test``.
-
-    Every fold has all rows, with weight zero where it does not use them: one shape, one program,
-    and losses average over the weighted rows alone. Folds run one after the other, and only their
-    losses are kept, so that memory holds the coefficients of one path.
-    """
-
-    def one_fold(fold: tuple[Array, Array]) -> HeldOut:
-        train, test = fold
-        problem = Problem(design, y, loss.reweighted(train), penalty, fit_intercept)
-        solutions = path(
-            problem,
-            strengths=strengths,
-            tol=stopping.tol,
-            solver=solver,
-            max_steps=stopping.max_iter,
-            throw=False,
-        )
-        measure = loss.reweighted(test)
-        # One at a time: a sparse design would need memory for its entries times the strengths.
-        solved = solutions.coefs, solutions.intercepts
-        errors = jax.lax.map(lambda s: measure.value(problem.predict(*s), problem.y), solved)
-        return HeldOut(errors, solutions.gaps, solutions.results == RESULTS.successful)
-
-    return jax.lax.map(one_fold, (train, test))
+) -> CrossValidation:
+    """Fit a path on the rows weighted by ``train`` and measure it on those weighted by ``test``."""
+    problem = Problem(design, y, loss, penalty, fit_intercept)
+    tol, max_steps = stopping
+    return cross_validate(
+        problem,
+        Folds(train, test),
+        strengths,
+        tol=tol,
+        solver=solver,
+        max_steps=max_steps,
+        throw=False,
+    )
 
 
 class Descent(NamedTuple):

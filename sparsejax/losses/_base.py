@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._checks import check_length, check_nonnegative, is_concrete, is_nonnegative
+from .._checks import check_length, check_nonnegative, is_concrete, is_nonnegative, values_of
+from .._symmetric import outer_gram
 
 
 class AbstractLoss(eqx.Module):
@@ -27,7 +28,7 @@ class AbstractLoss(eqx.Module):
         if self.sample_weight is None:
             return
         check_nonnegative("sample_weight", self.sample_weight, ndim=1, finite=True)
-        if is_concrete(self.sample_weight) and not np.any(np.asarray(self.sample_weight) > 0):
+        if is_concrete(self.sample_weight) and not np.any(values_of(self.sample_weight) > 0):
             raise ValueError("`sample_weight` must have at least one positive entry.")
 
     @abc.abstractmethod
@@ -56,11 +57,11 @@ class AbstractLoss(eqx.Module):
         if not is_concrete(y):
             return None
         if self.sample_weight is None:
-            return np.asarray(y)
+            return values_of(y)
         check_length("sample_weight", self.sample_weight, y.shape[0])
         if not is_concrete(self.sample_weight):
             return None
-        return np.asarray(y)[np.asarray(self.sample_weight) > 0]
+        return values_of(y)[values_of(self.sample_weight) > 0]
 
     def row_weights(self, y: Float[Array, "n ..."]) -> Float[Array, " n"]:
         """The factors h of the samples (n,), which sum to one."""
@@ -281,3 +282,7 @@ class AbstractQuadraticLoss(
     ) -> Float[Array, "k m"]:
         """rows · diag(h) · columnsᵀ."""
         return (rows * self.row_weights(y)) @ columns.T
+
+    def own_gram(self, rows: Float[Array, "k n"], y: Float[Array, "n ..."]) -> Float[Array, "k k"]:
+        """rows · diag(h) · rowsᵀ, in about half the time."""
+        return outer_gram(rows * jnp.sqrt(self.row_weights(y)))

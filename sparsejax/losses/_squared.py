@@ -4,6 +4,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from .._arrays import optional_inexact
+from .._symmetric import outer_gram
 from ._base import AbstractQuadraticLoss
 
 
@@ -39,3 +40,8 @@ class Squared(AbstractQuadraticLoss):
         if self.sample_weight is None:
             return rows @ columns.T / y.shape[0]  # without a scaled copy of the rows
         return super().gram(rows, columns, y)
+
+    def own_gram(self, rows: Float[Array, "k n"], y: Float[Array, "n ..."]) -> Float[Array, "k k"]:
+        if self.sample_weight is None:
+            return outer_gram(rows) / y.shape[0]
+        return super().own_gram(rows, y)

@@ -38,6 +38,16 @@ def checked_gram(gram: Any, width: int, name: str = "H") -> Float[Array, "in in"
     return gram.astype(jnp.promote_types(gram.dtype, jnp.float32))
 
 
+def checked_cross(cross: Any, weight: Float[Array, "out in"]) -> Float[Array, "out in"] | None:
+    """Targets times inputs, finite and of the weight's shape, if there are any."""
+    if cross is None:
+        return None
+    cross = checked_weight(cross, "cross")
+    if cross.shape != weight.shape:
+        raise ValueError(f"`cross` must have shape {weight.shape}; got {cross.shape}.")
+    return cross
+
+
 def checked_norms(norms: Any, width: int) -> Float[Array, " in"]:
     """Finite norms of that many inputs."""
     norms = as_inexact(norms, "norms")

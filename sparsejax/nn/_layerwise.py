@@ -1,7 +1,8 @@
 """Pruning a network block after block, each by what the pruned ones before it pass on."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
@@ -13,8 +14,13 @@ from .._checks import check_finite
 from ._leaves import named_leaves, replace_leaves
 from ._methods import Method, as_method
 from ._pattern import AbstractPattern, checked_pattern
+from ._sparsegpt import sparsegpt
 from ._statistics import InputStatistics
 from ._taps import linear_layers, record
+from ._wanda import wanda
+
+Data = Literal["SD", "DD", "KD"]
+_WITHOUT_TARGETS = ("magnitude", "wanda", "sparsegpt", wanda, sparsegpt)
 
 
 class LayerwiseResult(eqx.Module):
@@ -62,6 +68,7 @@ def prune_layerwise(
     method: str | Method,
     pattern: AbstractPattern,
     *,
+    data: Data = "SD",
     held_out: Float[Array, "samples ..."] | None = None,
     chunk: int = 8,
     resume: LayerwiseResult | None = None,
@@ -85,8 +92,14 @@ def prune_layerwise(
         ``Refitted("sparsegpt")``.
     pattern
         For every layer.
+    data
+        What a layer is calibrated on: ``"SD"``, the inputs that the pruned blocks before it pass
+        on; ``"DD"``, those of the dense model; ``"KD"``, the former, to reproduce what the dense
+        model makes of the latter (``"sds"`` and ``Refitted``; or a function of the user's, by
+        ``InputStatistics.cross``).
     held_out
-        (samples, ...): inputs that are not calibrated on, for the errors.
+        (samples, ...): inputs that are not calibrated on, for the errors; whatever ``data`` is,
+        pruned blocks pass them on.
     chunk
         How many samples go through a block at a time.
     resume
@@ -119,27 +132,44 @@ def prune_layerwise(
 
     Notes
     -----
-    The pipeline of SparseGPT (Frantar & Alistarh, 2023) and Wanda (Sun et al., 2024).
+    The pipeline of SparseGPT (Frantar & Alistarh, 2023) and Wanda (Sun et al., 2024); ``data`` as
+    in SDS (Li et al., 2024).
     """
+    if data not in get_args(Data):
+        raise ValueError(f"`data` must be 'SD', 'DD' or 'KD'; got {data!r}.")
+    if data == "KD" and method in _WITHOUT_TARGETS:
+        raise ValueError(f"`data`: {method!r} has no targets, which 'KD' is about.")
     method, pattern = as_method(method), checked_pattern(pattern)
     for i, block in enumerate(blocks):
         for name, layer in linear_layers(block).items():
             pattern.check(f"blocks[{i}].{name}.weight", layer.weight.shape)
-    streams = [_checked(inputs, "inputs")]
-    streams += [] if held_out is None else [_checked(held_out, "held_out")]
+    sparse = dense = _checked(inputs, "inputs")
+    other = None if held_out is None else _checked(held_out, "held_out")
     result = _checked_resume(resume, blocks)
-    for block in result.blocks:
-        streams = [_advance(block, stream, chunk) for stream in streams]
+
+    def advance(i: int) -> None:
+        nonlocal sparse, dense, other
+        if data != "DD":
+            sparse = _advance(result.blocks[i], sparse, chunk)
+        if data != "SD":
+            dense = _advance(blocks[i], dense, chunk)
+        if other is not None:
+            other = _advance(result.blocks[i], other, chunk)
+
+    for i in range(len(result.blocks)):
+        advance(i)
     for i in range(len(result.blocks), len(blocks)):
-        statistics = [_observe(blocks[i], stream, chunk) for stream in streams]
-        block, masks, errors = _prune(blocks[i], method, pattern, statistics[0], statistics[-1])
+        seen = dense if data == "DD" else sparse
+        statistics = _observe(blocks[i], seen, chunk, dense if data == "KD" else None)
+        judged = statistics if other is None else _observe(blocks[i], other, chunk)
+        block, masks, errors = _prune(blocks[i], method, pattern, statistics, judged)
         result = LayerwiseResult(
             (*result.blocks, block), (*result.masks, masks), (*result.errors, errors)
         )
         if callback is not None:
             callback(result)
         if i + 1 < len(blocks):
-            streams = [_advance(block, stream, chunk) for stream in streams]
+            advance(i)
     return result
 
 
@@ -207,26 +237,35 @@ def _forward(block: Any, inputs: Float[Array, "samples ..."]) -> Array:
 
 
 def _observe(
-    block: Any, inputs: Float[Array, "samples ..."], chunk: int
+    block: Any,
+    inputs: Float[Array, "samples ..."],
+    chunk: int,
+    dense: Float[Array, "samples ..."] | None = None,
 ) -> dict[str, InputStatistics]:
-    """What the linear layers of the block are given."""
+    """What the linear layers of the block are given, beside the dense model's if that is there."""
     statistics = {
-        name: InputStatistics.zeros(layer.weight.shape[1], inputs.dtype)
+        name: InputStatistics.zeros(layer.weight.shape[1], inputs.dtype, paired=dense is not None)
         for name, layer in linear_layers(block).items()
     }
-    for part in _chunks(inputs, chunk):
-        statistics = _add(block, part, statistics)
+    others = itertools.repeat(None) if dense is None else _chunks(dense, chunk)
+    for part, other in zip(_chunks(inputs, chunk), others, strict=False):
+        statistics = _add(block, part, other, statistics)
     return statistics
 
 
 @eqx.filter_jit
 def _add(
-    block: Any, inputs: Float[Array, "samples ..."], statistics: dict[str, InputStatistics]
+    block: Any,
+    inputs: Float[Array, "samples ..."],
+    dense: Float[Array, "samples ..."] | None,
+    statistics: dict[str, InputStatistics],
 ) -> dict[str, InputStatistics]:
     statistics = dict(statistics)
-    for name, calls in record(block, inputs)[1].items():
-        for vectors in calls:
-            statistics[name] = statistics[name].update(vectors)
+    seen = record(block, inputs)[1]
+    others = {} if dense is None else record(block, dense)[1]
+    for name, calls in seen.items():
+        for vectors, other in zip(calls, others.get(name, [None] * len(calls)), strict=True):
+            statistics[name] = statistics[name].update(vectors, other)
     return statistics
 
 

@@ -45,7 +45,7 @@ def _sparsegpt(W: Any, statistics: InputStatistics, pattern: AbstractPattern) ->
 
 
 def _sds(W: Any, statistics: InputStatistics, pattern: AbstractPattern) -> Pruned:
-    return sds(W, statistics.gram, pattern)
+    return sds(W, statistics.gram, pattern, cross=_dense_targets(W, statistics))
 
 
 class Refitted(eqx.Module):
@@ -74,7 +74,13 @@ class Refitted(eqx.Module):
         self, W: Float[Array, "out in"], statistics: InputStatistics, pattern: AbstractPattern
     ) -> Pruned:
         mask = as_method(self.method)(W, statistics, pattern)[1]
-        return refit(W, mask, statistics.gram, self.damping), mask
+        cross = _dense_targets(W, statistics)
+        return refit(W, mask, statistics.gram, self.damping, cross=cross), mask
+
+
+def _dense_targets(W: Array, statistics: InputStatistics) -> Float[Array, "out in"] | None:
+    """W X_d Xᵀ, where the inputs X_d of the dense model have been seen."""
+    return None if statistics.cross is None else W.astype(statistics.gram.dtype) @ statistics.cross
 
 
 METHODS: dict[str, Method] = {

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._arrays import as_inexact
 from .._checks import check_nonnegative, is_concrete
-from ._layer import checked_gram, checked_weight
+from ._layer import checked_cross, checked_gram, checked_weight
 
 _ENTRIES = 2**24  # of the matrices that are factorised at a time
 
@@ -19,6 +19,8 @@ def refit(
     mask: Bool[Array, "out in"],
     H: Float[Array, "in in"],
     damping: Float[Array, ""] | float = 0.0,
+    *,
+    cross: Float[Array, "out in"] | None = None,
 ) -> Float[Array, "out in"]:
     """The weight on the mask whose outputs are nearest to those of ``W0``.
 
@@ -35,6 +37,9 @@ def refit(
         (in, in) Gram matrix of the inputs over the calibration data, on any scale.
     damping
         Pulls the weights towards those of ``W0``; zero for plain least squares.
+    cross
+        (out, in) W0 Xd Xᵀ, on the scale of H, for targets W0 Xd instead of W0 X: what the dense
+        model makes of its own inputs.
 
     Returns
     -------
@@ -63,7 +68,7 @@ def refit(
         )
     damping = as_inexact(damping, "damping")
     check_nonnegative("damping", damping, ndim=0, finite=True)
-    return _refit(W0, mask, H, damping, _largest(mask))
+    return _refit(W0, mask, H, damping, checked_cross(cross, W0), _largest(mask))
 
 
 def _largest(mask: Bool[Array, "out in"]) -> int:
@@ -74,16 +79,19 @@ def _largest(mask: Bool[Array, "out in"]) -> int:
     return min(-(-int(jnp.max(jnp.sum(mask, axis=1), initial=1)) // 32) * 32, width)
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _refit(W0: Any, mask: Any, H: Any, damping: Any, size: int) -> Float[Array, "out in"]:
+@functools.partial(jax.jit, static_argnums=5)
+def _refit(
+    W0: Any, mask: Any, H: Any, damping: Any, cross: Any, size: int
+) -> Float[Array, "out in"]:
     width = H.shape[0]
-    ridge = damping.astype(H.dtype) * jnp.mean(jnp.diagonal(H))
+    dense, ridge = W0.astype(H.dtype), damping.astype(H.dtype) * jnp.mean(jnp.diagonal(H))
+    target = (dense @ H if cross is None else cross.astype(H.dtype)) + ridge * dense
     H = H + ridge * jnp.eye(width, dtype=H.dtype)
     diagonal = jnp.diagonal(H)
     # In units in which H has a unit diagonal, inputs decades apart are alike.
     scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
     unit = H / (scale[:, None] * scale)
-    target = (W0.astype(H.dtype) * scale) @ unit
+    target = target / scale
     rounding = size * jnp.finfo(H.dtype).eps
 
     def row(data: tuple[Array, Array]) -> Float[Array, " in"]:

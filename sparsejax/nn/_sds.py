@@ -14,7 +14,7 @@ from ..penalties import ElasticNet
 from ..solvers import GramFISTA
 from ..solvers._curvature import Gram
 from ..solvers._gram import GramProblem
-from ._layer import checked_gram, checked_layer, checked_weight
+from ._layer import checked_cross, checked_gram, checked_layer
 from ._pattern import AbstractPattern
 from ._sparsegpt import sparsegpt
 
@@ -89,10 +89,7 @@ def sds(
     """
     W0, pattern = checked_layer(W0, pattern, "W0")
     H = checked_gram(H, W0.shape[1])
-    if cross is not None:
-        cross = checked_weight(cross, "cross")
-        if cross.shape != W0.shape:
-            raise ValueError(f"`cross` must have shape {W0.shape}; got {cross.shape}.")
+    cross = checked_cross(cross, W0)
     l1, l2 = as_inexact(l1, "l1"), as_inexact(l2, "l2")
     check_nonnegative("l1", l1, ndim=0, finite=True)
     check_nonnegative("l2", l2, ndim=0, finite=True)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import inexact
-from .._checks import check_length, is_concrete
+from .._checks import check_length, is_concrete, values_of
 from ._base import AbstractSeparablePenalty
 
 
@@ -42,7 +42,7 @@ class Box(AbstractSeparablePenalty):
             if bound.ndim > 1:
                 raise ValueError(f"`{name}` must be a scalar or a vector; got shape {bound.shape}.")
         known = is_concrete(self.lower) and is_concrete(self.upper)
-        if known and not np.all(np.asarray(self.lower) <= np.asarray(self.upper)):
+        if known and not np.all(values_of(self.lower) <= values_of(self.upper)):
             raise ValueError("`lower` must not exceed `upper`, and neither may be NaN.")
 
     def check(self, num_features: int) -> None:

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import inexact
-from .._checks import check_length, check_nonnegative, is_concrete
+from .._checks import check_length, check_nonnegative, is_concrete, values_of
 from ._base import AbstractPenalty
 from ._groups import ratio, segment_means
 from ._thresholds import segmented_cumsum
@@ -46,7 +46,7 @@ class SLOPE(AbstractPenalty):
 
     def __check_init__(self) -> None:
         check_nonnegative("strengths", self.strengths, ndim=1, finite=True)
-        if is_concrete(self.strengths) and np.any(np.diff(np.asarray(self.strengths)) > 0):
+        if is_concrete(self.strengths) and np.any(np.diff(values_of(self.strengths)) > 0):
             raise ValueError("`strengths` must not increase; sort them in decreasing order.")
 
     def check(self, num_features: int) -> None:

@@ -10,7 +10,9 @@ from ._gram_fista import GramFISTA as GramFISTA
 from ._hard_thresholding import HardThresholdingPursuit as HardThresholdingPursuit
 from ._irls import IRLS as IRLS
 from ._local_search import LocalSearch as LocalSearch
+from ._lockstep import Lockstep as Lockstep
 from ._multi_stage import MultiStage as MultiStage
+from ._polished_fista import PolishedFISTA as PolishedFISTA
 from ._primal_dual import PrimalDual as PrimalDual
 from ._prox_newton import ProxNewton as ProxNewton
 from ._semismooth_newton import SemismoothNewton as SemismoothNewton

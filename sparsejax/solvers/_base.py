@@ -41,6 +41,11 @@ class AbstractSolver(eqx.Module):
         del problem
         return self
 
+    @property
+    def together(self) -> bool:
+        """Whether ``vmap`` batches ``run``; if not, problems run one after the other."""
+        return False
+
     def check_differentiable(self) -> None:  # most solvers have nothing to refuse
         """``TypeError`` where what the solver returns need not be a solution of its problem."""
 

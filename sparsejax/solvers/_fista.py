@@ -35,6 +35,9 @@ class FISTA(AbstractSolver):
     ----------
     check_every
         Iterations between two certificates; a step of ``max_steps`` is one iteration.
+    batched
+        Whether the problems of a batch under ``vmap`` are one loop, until the last is done, rather
+        than one after the other: for accelerators, and where X is the same for all.
 
     Notes
     -----
@@ -42,8 +45,13 @@ class FISTA(AbstractSolver):
     """
 
     check_every: int = eqx.field(default=10, static=True)
+    batched: bool = eqx.field(default=False, static=True)
 
     default_max_steps: ClassVar[int] = 100_000
+
+    @property
+    def together(self) -> bool:
+        return self.batched
 
     def check(self, problem: Problem) -> None:
         loss = problem.loss

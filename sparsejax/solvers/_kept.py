@@ -13,6 +13,7 @@ from .._problem import Problem
 from ._curvature import AbstractCurvature, Columns, Gram
 
 _BLOCK = 32  # rows that are updated at once
+_MOST = 0.7  # share of new rows from which on all are formed anew
 _CHEAP = 2**26  # products in a Gram matrix of which nothing is worth keeping
 
 
@@ -135,7 +136,7 @@ def _form(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGra
 
     def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
         columns = problem.X.all_columns() if everything else problem.X.columns(chosen)
-        block = problem.loss.gram(columns, columns, problem.y)
+        block = problem.loss.own_gram(columns, problem.y)
         return jax.lax.dynamic_update_slice(gram, block, (0, 0))
 
     if not everything:
@@ -180,4 +181,11 @@ def _exchange(
 
         return jax.lax.fori_loop(0, (count + _BLOCK - 1) // _BLOCK, fill, gram)
 
-    return kept.holding(index, jax.lax.cond(count > 0, update, lambda gram: gram, kept.gram), p)
+    def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+        block = problem.loss.own_gram(problem.X.columns(index), problem.y)
+        return jax.lax.dynamic_update_slice(gram, block, (0, 0))
+
+    # Where most rows are new, symmetry saves more than the few that are known.
+    choice = (count > 0).astype(int) + (count > _MOST * width)
+    gram = jax.lax.switch(choice, (lambda gram: gram, update, form), kept.gram)
+    return kept.holding(index, gram, p)

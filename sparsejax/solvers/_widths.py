@@ -32,9 +32,9 @@ def phases_of(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]
 
     Where there may be large working sets, small ones have a Gram matrix of their own: clearing that
     of the large ones takes longer than solving a very sparse problem. It also takes that much
-    longer to compile. Supports of groups can be so much larger than they mostly are that one in
-    between is worth it. Each phase keeps the last width of the one before, for a support that has
-    shrunk.
+    longer to compile. Supports of groups, or of very many samples, can be so much larger than they
+    mostly are that one in between is worth it. Each phase keeps the last width of the one before,
+    for a support that has shrunk.
     """
     if is_concave(problem):  # one more program would take longer to compile than it saves
         return [widths]
@@ -43,6 +43,8 @@ def phases_of(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]
         if by_columns(problem, widths) and problem.X.shape[0] <= 4 * MIDDLE:
             return [widths]
         limits += [4 * MIDDLE] if widths[-1] > 4 * MIDDLE else []
+    elif widths[-1] > 8 * MIDDLE:
+        limits += [4 * MIDDLE]
     ends = [sum(width <= limit for width in widths) for limit in limits]
     begins = [0, *(end - 1 for end in ends)]
     return [widths[begin:end] for begin, end in zip(begins, [*ends, len(widths)], strict=True)]

@@ -59,15 +59,7 @@ class WorkingSet(AbstractSolver):
     def check(self, problem: Problem) -> None:
         if is_concave(problem):
             _check_concave(self, problem)
-        if not isinstance(problem.loss, AbstractQuadraticLoss):
-            name = type(problem.loss).__name__
-            raise TypeError(f"WorkingSet does not support {name}: use {generic_solver(problem)}.")
-        if not isinstance(problem.penalty, AbstractGroupSeparablePenalty):
-            name, other = type(problem.penalty).__name__, generic_solver(problem)
-            raise TypeError(f"WorkingSet does not support {name}: use {other}.")
-        if not isinstance(problem.penalty, RowL2):  # of several targets, rows come and go
-            check_one_target(self, problem)
-        self.inner.check(problem)
+        check_working_set(self, self.inner, problem)
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
@@ -105,13 +97,13 @@ class WorkingSet(AbstractSolver):
             return self._step(problem, state, tol, widths)
 
         def loop(state: _State) -> _State:
-            memory = _memory(problem, widths)
+            memory = memory_of(problem, widths)
             memory = memory if state.kept is None else memory.adopt(state.kept)
             state = jax.lax.while_loop(unfinished, step, replace(state, kept=memory))
             return replace(state, kept=None) if last else state
 
         def skip(state: _State) -> _State:
-            return replace(state, kept=None if last else _memory(problem, widths))
+            return replace(state, kept=None if last else memory_of(problem, widths))
 
         return jax.lax.cond(unfinished(state), loop, skip, state)
 
@@ -129,7 +121,7 @@ class WorkingSet(AbstractSolver):
         if is_concave(problem):  # for these, the last digits are not free
             fraction = jnp.where(settled, 1e-3, 0.3)
         target = jnp.maximum(fraction * iterate.error, 0.3 * tol)
-        small = _restrict(problem, iterate, kept, choice, widths)
+        small = restrict(problem, iterate, kept, choice, widths)
         solution, inner = self.inner.solve_gram(small, target * unit_of_error(problem))
         coef = iterate.coef.at[kept.index].set(solution, mode="drop")
         predictions = _predict(problem, coef, kept.index, solution, choice, widths)
@@ -146,6 +138,18 @@ class WorkingSet(AbstractSolver):
             jnp.minimum(new.error, state.best_error),
             jnp.where(progress, 0, state.stalled + 1),
         )
+
+
+def check_working_set(solver: AbstractSolver, inner: AbstractGramSolver, problem: Problem) -> None:
+    """``TypeError`` naming what to use instead where features cannot be taken one by one."""
+    name, other = type(solver).__name__, generic_solver(problem)
+    if not isinstance(problem.loss, AbstractQuadraticLoss):
+        raise TypeError(f"{name} does not support {type(problem.loss).__name__}: use {other}.")
+    if not isinstance(problem.penalty, AbstractGroupSeparablePenalty):
+        raise TypeError(f"{name} does not support {type(problem.penalty).__name__}: use {other}.")
+    if not isinstance(problem.penalty, RowL2):  # of several targets, rows come and go
+        check_one_target(solver, problem)
+    inner.check(problem)
 
 
 def _check_concave(solver: WorkingSet, problem: Problem) -> None:
@@ -172,7 +176,7 @@ def _begun(problem: Problem, start: Iterate, max_steps: Int[Array, ""]) -> Itera
     return jax.lax.cond(jnp.any(start.coef != 0), lambda: start, lasso)
 
 
-def _memory(problem: Problem, widths: tuple[int, ...]) -> AbstractKept:
+def memory_of(problem: Problem, widths: tuple[int, ...]) -> AbstractKept:
     """For the working sets of a phase."""
     memory = KeptColumns if by_columns(problem, widths) else KeptGram
     return memory.empty(problem, widths[-1])
@@ -187,14 +191,11 @@ def _gather(
     widths: tuple[int, ...],
 ) -> AbstractKept:
     """The next working set and its matrix."""
-    moving = any_task(problem.penalty.support(iterate.coef))
-    saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
-    # Ranking needs no more than float32, for which there is a fast top_k on CPU.
-    score = jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
+    score = scores(problem, iterate)
     grouped = problem.penalty.groups_of_coordinates is not None
 
     def gather(width: int) -> AbstractKept:
-        chosen = _highest(problem.penalty, score, width).astype(jnp.int32)
+        chosen = highest(problem.penalty, score, width).astype(jnp.int32)
         # Where their Gram matrix is cheap, what may be wanted later comes along.
         full = grouped or width <= MIDDLE
         return kept.update(problem, chosen, jnp.array(width) if full else wanted)
@@ -202,7 +203,15 @@ def _gather(
     return switch_width(choice, widths, gather)
 
 
-def _highest(
+def scores(problem: Problem, iterate: Iterate) -> Float[Array, " p"]:
+    """How likely each feature matters: infinite in the support."""
+    moving = any_task(problem.penalty.support(iterate.coef))
+    saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
+    # Ranking needs no more than float32, for which there is a fast top_k on CPU.
+    return jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
+
+
+def highest(
     penalty: AbstractGroupSeparablePenalty, score: Float[Array, " p"], width: int
 ) -> Int[Array, " w"]:
     """The features of highest score, as many as fit; whole groups only, padded with p."""
@@ -239,7 +248,7 @@ def _predict(
     return switch_width(choice, widths, predict)
 
 
-def _restrict(
+def restrict(
     problem: Problem,
     iterate: Iterate,
     kept: AbstractKept,

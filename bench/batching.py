@@ -1,0 +1,149 @@
+"""Bootstrap Lassos against celer in a joblib loop: ``python -m bench.batching [--fast]``.
+
+500 resamples of 200×1000 Gaussian data at λmax/20, to a relative duality gap of 1e-6, on two cores.
+Everyone has one BLAS thread a process or device. celer fits the drawn rows, copied, in two joblib
+processes that are warm, 25 resamples a task. Ours is one call of ``resampling.bootstrap`` on two
+XLA devices of the CPU, compiled before it is timed: in turn (the default), and in batches of
+``Lockstep()``; in double precision, and in single (JAX's default). The largest gap of all resamples
+is computed for everyone in double precision by NumPy, from the drawn rows.
+
+Medians of repeats that take turns. Writes batching.csv to ``--out``.
+"""
+
+import os
+
+from bench.environment import pin
+
+pin()
+# What two processes are to joblib. XLA then has two threads in all.
+os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
+
+import argparse  # noqa: E402
+import csv  # noqa: E402
+import functools  # noqa: E402
+import statistics  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+from joblib import Parallel, delayed  # noqa: E402
+
+import sparsejax as sj  # noqa: E402
+from bench.gap import judge  # noqa: E402
+
+TOL, RATIO = 1e-6, 1 / 20
+CORES, TASK, BATCH = 2, 25, 8
+
+
+def make(n: int, p: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Twenty features matter; the noise has a third of the signal's norm."""
+    rng = np.random.default_rng(0)
+    X, coef = np.asfortranarray(rng.normal(size=(n, p))), np.zeros(p)
+    coef[rng.choice(p, 20, replace=False)] = rng.normal(size=20)
+    clean = X @ coef
+    y = clean + np.linalg.norm(clean) / np.sqrt(n) / 3 * rng.normal(size=n)
+    return X, y, RATIO * float(np.max(np.abs(X.T @ y))) / n
+
+
+def celer_fits(X: np.ndarray, y: np.ndarray, strength: float, rows: np.ndarray) -> np.ndarray:
+    from celer import Lasso
+
+    # Relative to ‖y‖²/n, of which our unit is half.
+    model = Lasso(alpha=strength, fit_intercept=False, tol=TOL / 2)
+    return np.stack([model.fit(np.asfortranarray(X[at]), y[at]).coef_.copy() for at in rows])
+
+
+def celer(X: np.ndarray, y: np.ndarray, strength: float, rows: np.ndarray) -> np.ndarray:
+    tasks = [rows[k : k + TASK] for k in range(0, len(rows), TASK)]
+    fit = delayed(celer_fits)
+    return np.concatenate(Parallel(n_jobs=CORES)(fit(X, y, strength, task) for task in tasks))
+
+
+def ours(
+    X: np.ndarray,
+    y: np.ndarray,
+    strength: float,
+    num: int,
+    dtype: str,
+    solver: sj.solvers.AbstractSolver | None,
+    batch_size: int | None,
+) -> Callable[[], sj.resampling.Bootstrap]:
+    penalty = sj.penalties.L1(strength)
+    problem = sj.Problem(X.astype(dtype), y.astype(dtype), penalty=penalty)
+    return functools.partial(
+        sj.resampling.bootstrap,
+        problem,
+        num,
+        jax.random.key(0),
+        tol=TOL,
+        solver=solver,
+        batch_size=batch_size,
+        devices=jax.devices(),
+    )
+
+
+def largest_gap(
+    X: np.ndarray, y: np.ndarray, strength: float, counts: np.ndarray, coefs: np.ndarray
+) -> float:
+    """Of all resamples, relative to the objective at zero."""
+    rows = [np.repeat(np.arange(len(y)), c) for c in np.asarray(counts, int)]
+    fits = zip(rows, np.asarray(coefs, float), strict=True)
+    return max(judge(X[at], y[at], coef, strength).gap for at, coef in fits)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.batching", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--fast", action="store_true", help="50 resamples, one repeat")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("bench/results/batching"))
+    options = parser.parse_args(arguments)
+    num, repeats = (50, 1) if options.fast else (500, options.repeats)
+    X, y, strength = make(200, 1000)
+    lockstep = sj.solvers.Lockstep()
+    ways: dict[str, Callable] = {}
+    for dtype in ("float64", "float32"):
+        for name, solver, size in (("in turn", None, None), ("Lockstep", lockstep, BATCH)):
+            run = ours(X, y, strength, num, dtype, solver, size)
+            ways[f"sparsejax {name}, {dtype}"] = run
+    counts = np.asarray(next(iter(ways.values()))().counts)
+    rows = np.stack([np.repeat(np.arange(len(y)), c) for c in counts.astype(int)])
+    for dtype in ("float64", "float32"):
+        data = X.astype(dtype, order="F"), y.astype(dtype)
+        ways[f"celer, {dtype}"] = functools.partial(celer, *data, strength, rows)
+    found, seconds = {}, {way: [] for way in ways}
+    for repeat in range(-1, repeats):
+        for way, run in ways.items():
+            begun = time.perf_counter()
+            found[way] = jax.block_until_ready(run())
+            if repeat >= 0:  # the first compiles, or starts processes
+                seconds[way].append(time.perf_counter() - begun)
+    baseline = statistics.median(seconds["celer, float64"])
+    table = []
+    for way, result in found.items():
+        coefs = np.asarray(getattr(result, "coefs", result))
+        median = statistics.median(seconds[way])
+        table.append(
+            {
+                "method": way,
+                "resamples": num,
+                "seconds": f"{median:.3g}",
+                "fastest": f"{min(seconds[way]):.3g}",
+                "slowest": f"{max(seconds[way]):.3g}",
+                "celer_over_this": f"{baseline / median:.3g}",
+                "largest_gap": f"{largest_gap(X, y, strength, counts, coefs):.2g}",
+                "selected": f"{np.mean(np.sum(coefs != 0, axis=1)):.3g}",
+            }
+        )
+        print("  ".join(f"{key}={value}" for key, value in table[-1].items()))
+    options.out.mkdir(parents=True, exist_ok=True)
+    with open(options.out / "batching.csv", "w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""One compiled loop over rows of weights, if so asked in batches and among devices."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._problem import Problem
+
+
+def over_rows(
+    function: Callable[[Problem, Any], Any],
+    problem: Problem,
+    rows: Any,
+    batch_size: int | None,
+    devices: Sequence[jax.Device] | None,
+) -> Any:
+    """``function(problem, row)`` for every row of the arrays in ``rows``, stacked.
+
+    Batches and devices get equally many rows; those that are missing repeat others.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1; got {batch_size}.")
+    if devices is not None and len(devices) == 0:
+        raise ValueError("`devices` must not be empty.")
+    arrays, static = eqx.partition(problem, eqx.is_array)
+
+    def loop(arrays: Any, rows: Any) -> Any:
+        problem = eqx.combine(arrays, static)
+        return jax.lax.map(lambda row: function(problem, row), rows, batch_size=batch_size)
+
+    shares = 1 if devices is None else len(devices)
+    count = jax.tree.leaves(rows)[0].shape[0]
+    share = math.ceil(count / shares)
+    # A batch of another size would be another program.
+    share = share if batch_size is None else batch_size * math.ceil(share / batch_size)
+    index = np.arange(share * shares) % count
+    rows = jax.tree.map(lambda x: x[index], rows)
+    if devices is not None:
+        mesh = jax.sharding.Mesh(np.array(devices), ("rows",))
+        whole, parts = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("rows")
+        loop = jax.shard_map(
+            loop, mesh=mesh, in_specs=(whole, parts), out_specs=parts, check_vma=False
+        )
+    return jax.tree.map(lambda x: x[:count], loop(arrays, rows))
+
+
+def reweighted(problem: Problem, factors: jax.Array) -> Problem:
+    """The problem with its sample weights multiplied by factors: rows left out, or repeated."""
+    return eqx.tree_at(lambda p: p.loss, problem, problem.loss.reweighted(factors))
+
+
+def checked_count(name: str, value: Any, least: int = 1) -> int:
+    """The number of resamples, which is part of shapes and so must be known."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"`{name}` must be an integer of at least {least}; got {value!r}.")
+    return int(value)
+
+
+def permutations(key: jax.Array, num: int, n: int) -> jax.Array:
+    """(num, n): independent orders of n things."""
+    keys = jax.random.split(key, num)
+    return jax.vmap(lambda key: jax.random.permutation(key, n))(keys).astype(jnp.int32)
