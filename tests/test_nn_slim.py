@@ -63,6 +63,23 @@ def test_everything_dropped_leaves_one():
     assert small.layers[0].weight.shape == (1, 6)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.bfloat16])
+def test_precision_follows_the_model(dtype):
+    with jax.enable_x64(True):
+        first = eqx.nn.Conv1d(2, 4, 3, padding=1, dtype=dtype, key=KEYS[0])
+        last = eqx.nn.Conv1d(4, 1, 3, padding=1, dtype=dtype, key=KEYS[1])
+        model = eqx.nn.Sequential([first, last])
+        keep = nn.magnitude_masks(model, nn.Channel(0.5), where="layers.0.weight")
+        small, _ = nn.slim(model, None, keep, 1)
+        x = jnp.ones((2, 5), dtype)
+        found, expected = small(x), nn.apply_masks(model, keep)(x)
+        assert found.dtype == dtype
+        tolerance = 1e-12 if dtype == jnp.float64 else 0.02
+        np.testing.assert_allclose(
+            found.astype(float), expected.astype(float), rtol=0, atol=tolerance
+        )
+
+
 def test_batch_norm_and_borders():
     def make():
         return eqx.nn.Sequential(

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._dependencies import Constants, Node, Reader, Walk
+from ._axis_rules import Node
+from ._dependencies import Constants, Reader, Walk
 from ._dims import Axes, Dim, Factors, expand, fix, new_axes
 from ._example import Call
 from ._leaves import named_leaves, replace_leaves

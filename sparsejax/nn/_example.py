@@ -57,8 +57,10 @@ def call_of(model: Any, state: Any, example: Any) -> Call:
     if example is not None:
         samples = example if isinstance(example, tuple) else (example,)
         return Call((*map(_concrete, samples), key))
+    weights = [leaf for leaf in jax.tree.leaves(model) if eqx.is_inexact_array(leaf)]
+    dtype = weights[0].dtype if weights else jnp.result_type(float)
     for shape in _shapes(model):
-        call = Call((_concrete(jax.ShapeDtypeStruct(shape, float)), key))
+        call = Call((_concrete(jax.ShapeDtypeStruct(shape, dtype)), key))
         try:
             eqx.filter_eval_shape(call, model, state, call.inputs)
         except Exception:  # whatever a model raises for inputs that it does not take

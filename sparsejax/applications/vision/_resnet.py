@@ -17,6 +17,15 @@ class BasicBlock(eqx.Module):
     The shortcut has no weights (option A of He et al.): it takes every ``stride``-th pixel, and
     adds channels of zeros on either side. ``slim`` therefore leaves the stream as wide as it is,
     and removes channels within blocks.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels.
+    stride
+        Of the first convolution.
+    key
+        Of the random weights.
     """
 
     convs: list[eqx.nn.Conv2d]
@@ -44,7 +53,17 @@ class BasicBlock(eqx.Module):
 
 
 class Bottleneck(eqx.Module):
-    """relu(x + h) with h by convolutions of size 1, 3 and 1; x is projected where sizes change."""
+    """relu(x + h) with h by convolutions of size 1, 3 and 1; x is projected where sizes change.
+
+    Parameters
+    ----------
+    inputs, width
+        Channels of the input, and within; four times the width go out.
+    stride
+        Of the convolution of size 3.
+    key
+        Of the random weights.
+    """
 
     convs: list[eqx.nn.Conv2d]
     norms: list[eqx.nn.BatchNorm]
@@ -145,9 +164,11 @@ def cifar_resnet(
     --------
     >>> import equinox as eqx, jax, jax.numpy as jnp
     >>> from sparsejax.applications import vision
-    >>> model, state = eqx.filter_eval_shape(vision.cifar_resnet, 20, jax.random.key(0))  # shapes
-    >>> train = jax.vmap(model, (0, None), (0, None), axis_name="batch")
-    >>> eqx.filter_eval_shape(train, jnp.ones((2, 3, 32, 32)), state)[0].shape
+    >>> def train(key, images):
+    ...     model, state = vision.cifar_resnet(20, key)
+    ...     return jax.vmap(model, (0, None), (0, None), axis_name="batch")(images, state)
+    >>> logits, _ = eqx.filter_eval_shape(train, jax.random.key(0), jnp.ones((2, 3, 32, 32)))
+    >>> logits.shape
     (2, 10)
     """
     count, rest = divmod(depth - 2, 6)
