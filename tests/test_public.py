@@ -12,6 +12,7 @@ import sparsejax as sj
 ROOMS = [
     *("", "penalties", "losses", "designs", "solvers", "bilevel", "nn"),
     "applications.language",
+    "applications.pde",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -31,6 +32,9 @@ PROMISED = {
     "count_macs",
     "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
+    "applications.pde": "Box Condition Data Problem Reference networks derivatives solve errors "
+    "predict function_fit burgers allen_cahn schroedinger burgers_cole_hopf method_of_lines "
+    "schroedinger_split_step draw_solution draw_error draw_weights",
 }
 
 
