@@ -40,8 +40,8 @@ class Lockstep(AbstractSolver):
     (``jax.lax.map(..., batch_size=8)``) whose Gram matrices fit into the cache.
 
     Each problem has its own gap and result. Where nearly as many features are selected as there
-    are samples it may stop short, and then says ``stagnated``. Under ``vmap``, the widths of working sets, and so the
-    last digits of a solution, depend on the whole batch.
+    are samples it may stop short, and then says ``stagnated``. Under ``vmap``, the widths
+    of working sets, and so the last digits of a solution, depend on the whole batch.
 
     Parameters
     ----------
