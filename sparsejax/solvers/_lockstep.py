@@ -18,8 +18,8 @@ from ._working_set import check_working_set, highest, memory_of, restrict, score
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 _FRACTION = 0.3  # of the gap that a working set is solved to while features are still missing
-_MIN_WIDTH = 64
-_LEAST_GROWTH = 32
+_MIN_WIDTH = 64  # narrower ones save little and compile as long
+_LEAST_GROWTH = 32  # features that a working set may gain in a step
 
 
 class _State(eqx.Module):
@@ -35,12 +35,13 @@ class Lockstep(AbstractSolver):
 
     Other solvers take the problems of a batch one after the other, because they branch. Here all
     working sets have the width of the largest, their Gram matrices are one batched product, and so
-    is each step on them; a problem that is done waits for the others, unchanged. Worth it on
-    accelerators, and on CPUs for many problems of up to a few hundred features in the support,
-    in batches (``jax.lax.map(..., batch_size=32)``) whose Gram matrices fit into the cache.
+    is each step on them; a problem that is done waits for the others, unchanged. On a CPU it is
+    worth it for many problems with supports of up to a few hundred features, in batches
+    (``jax.lax.map(..., batch_size=8)``) whose Gram matrices fit into the cache.
 
-    Each problem has its own gap and result. Under ``vmap``, the widths of working sets, and so the
-    last digits of a solution, depend on the whole batch.
+    Each problem has its own gap and result. Where nearly as many features are selected as there
+    are samples it may stop short, and then says ``stagnated``. Under ``vmap``, the widths
+    of working sets, and so the last digits of a solution, depend on the whole batch.
 
     Parameters
     ----------
@@ -69,6 +70,9 @@ class Lockstep(AbstractSolver):
     def check(self, problem: Problem) -> None:
         check_convex(self, problem)
         check_working_set(self, self.inner, problem)
+        if problem.penalty.groups_of_coordinates is not None:
+            name = type(problem.penalty).__name__
+            raise TypeError(f"Lockstep does not support {name}: use WorkingSet().")
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
