@@ -21,7 +21,7 @@ import scipy.sparse  # noqa: E402
 
 from bench import designs, measure  # noqa: E402
 from bench.gap import judge, strength_max  # noqa: E402
-from bench.processes import SolverError, Worker  # noqa: E402
+from bench.processes import OutOfTime, SolverError, Worker  # noqa: E402
 
 TARGET = 1e-6
 TOLERANCES = (1e-6, 1e-8, 1e-10)
@@ -75,7 +75,7 @@ def rows_of(design: designs.Design, ratios: tuple[float, ...], budget: float) ->
                         "first_call_seconds": round(first, 1),
                         "peak_mb": round(worker.peak_mb),
                     }
-            except SolverError as error:
+            except (OutOfTime, SolverError) as error:
                 print(error)
             finally:
                 worker.stop()
