@@ -43,6 +43,7 @@ def _with_auto_axes(x: jax.Array, name: str) -> jax.Array:
             "`jax.set_mesh`."
         )
     names = mesh.axis_names
+    assert isinstance(x.sharding, NamedSharding)  # no other has explicit axes
     mesh = Mesh(x.sharding.mesh.devices, names, axis_types=(AxisType.Auto,) * len(names))
     shards = [shard.data for shard in x.addressable_shards]  # these very arrays, not copies
     sharding = NamedSharding(mesh, x.sharding.spec)

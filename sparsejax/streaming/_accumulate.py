@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg.lapack import dtpqrt
+from scipy.linalg.lapack import dtpqrt  # type: ignore[attr-defined]  # not in the stubs
 
 from ._moments import Moments
 

@@ -1,0 +1,107 @@
+"""Sparse designs of up to a million features: ``python -m bench.large [--fast] [--out …]``.
+
+Each solver in a process of its own, tightened until an independent NumPy judge finds a relative
+gap of 1e-6 or less. Writes large.csv: seconds of the first call (compilation included, at
+λmax/2) and of the one that met the target (after it, not repeated), the gap, the size of the
+support, and the memory that the process took beyond the data and its imports, at its peak.
+"""
+
+from bench.environment import pin
+
+pin()
+
+import argparse  # noqa: E402
+import csv  # noqa: E402
+import tempfile  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+import scipy.sparse  # noqa: E402
+
+from bench import designs, measure  # noqa: E402
+from bench.gap import judge, strength_max  # noqa: E402
+from bench.processes import OutOfTime, SolverError, Worker  # noqa: E402
+
+TARGET = 1e-6
+TOLERANCES = (1e-6, 1e-8, 1e-10)
+SOLVERS = ("sparsejax", "celer")
+RATIOS = (2.0, 20.0, 50.0)
+
+
+def synthetic(n: int = 100_000, p: int = 1_000_000, density: float = 1e-5) -> designs.Design:
+    """Normal entries at random places, 500 planted coefficients, noise of a third of the signal."""
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal
+    X = scipy.sparse.random_array(
+        (n, p), density=density, format="csc", rng=rng, data_sampler=normal
+    )
+    coef = np.zeros(p)
+    coef[rng.choice(p, min(500, p // 10), replace=False)] = rng.normal(size=min(500, p // 10))
+    y = X @ coef
+    y += rng.normal(size=n) * np.linalg.norm(y) / np.sqrt(n) / 3
+    return designs.Design("synthetic", X, y - y.mean())
+
+
+def rows_of(design: designs.Design, ratios: tuple[float, ...], budget: float) -> Iterator[dict]:
+    most = strength_max(design.X, design.y)
+    n, p = design.X.shape
+    with tempfile.TemporaryDirectory() as folder:
+        designs.save(design, Path(folder))
+        for solver in SOLVERS:
+            worker = Worker(solver, Path(folder), {"strength": most / 2, "tol": 1e-4})
+            try:
+                first = worker.start()["first_call_seconds"]
+                for ratio in ratios:
+                    run = measure.fit_run(
+                        worker,
+                        most / ratio,
+                        lambda coef, ratio=ratio: judge(design.X, design.y, coef, most / ratio),
+                    )
+                    trials, note = measure.scan(run, budget, TOLERANCES, TARGET)
+                    if not trials:
+                        print(design.name, ratio, note)
+                        continue
+                    yield {
+                        "design": design.name,
+                        "n": n,
+                        "p": p,
+                        "entries": design.X.nnz,
+                        "ratio": ratio,
+                        "solver": solver,
+                        "seconds": round(trials[-1].seconds, 3),
+                        "gap": f"{trials[-1].gap:.1e}",
+                        "support": int(trials[-1].nnz),
+                        "first_call_seconds": round(first, 1),
+                        "peak_mb": round(worker.peak_mb),
+                    }
+            except (OutOfTime, SolverError) as error:
+                print(error)
+            finally:
+                worker.stop()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.large", description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="a hundredth of the size, one strength")
+    parser.add_argument("--budget", type=float, default=120.0, help="seconds a solver and strength")
+    parser.add_argument("--out", type=Path, default=Path("bench/results"))
+    options = parser.parse_args(arguments)
+    ratios = RATIOS[:1] if options.fast else RATIOS
+    tables = [synthetic(1000, 10_000, 1e-3)] if options.fast else [synthetic()]
+    if not options.fast:
+        tables.append(designs.build("newsgroups"))
+    rows = []
+    options.out.mkdir(parents=True, exist_ok=True)
+    for design in tables:
+        for row in rows_of(design, ratios, options.budget):
+            rows.append(row)
+            print(row, flush=True)
+            with open(options.out / "large.csv", "w", newline="") as file:
+                writer = csv.DictWriter(file, rows[0].keys())
+                writer.writeheader()
+                writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
