@@ -11,6 +11,7 @@ from ._dual import Dual, feasible_dual, first_dual, needs_dual, residual_of
 from ._modules import replace
 from ._problem import Problem, matvec, rmatvec
 from .losses._profiled import Profiled
+from .losses._tilted import untilted
 from .penalties import (
     AbstractConcavePenalty,
     AbstractGroupSeparablePenalty,
@@ -205,7 +206,7 @@ def objective_at_zero(problem: Problem) -> Float[Array, ""]:
     Losses are counted from their infimum, −f*(0), because some (Poisson) may be negative.
     """
     zero = problem.predict_zero()
-    value = problem.loss.fenchel_gap(zero, jnp.zeros_like(zero), problem.y)
+    value = untilted(problem.loss).fenchel_gap(zero, jnp.zeros_like(zero), problem.y)
     return jnp.where(value > 0, value, 1.0)
 
 

@@ -13,6 +13,7 @@ from sklearn import linear_model
 
 import sparsejax as sj
 from sparsejax import losses, penalties, solvers
+from sparsejax.solvers._coordinate_descent import extrapolation_weights
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -415,3 +416,12 @@ def test_vmap_equals_a_loop(seed):
 
     together = jax.vmap(coef)(strengths)
     np.testing.assert_allclose(together, [coef(s) for s in strengths], atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-170, 1.0])
+def test_extrapolation_is_an_average(size):
+    """At a fixed point too, where there are no steps to combine."""
+    steps = size * jnp.asarray([[4.0, 0.0], [2.0, 0.1], [1.0, 0.0], [0.5, 0.0]])
+    weights = extrapolation_weights(steps)
+    np.testing.assert_allclose(jnp.sum(weights), 1.0, rtol=1e-9)
+    assert np.linalg.norm(weights @ steps) <= 0.5 * size
