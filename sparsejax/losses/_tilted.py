@@ -1,7 +1,10 @@
 """A loss with a linear function taken from it."""
 
+from typing import Any
+
 from jaxtyping import Array, Float
 
+from .._modules import replace
 from ._base import AbstractLoss, AbstractSmoothLoss
 from ._profiled import Profiled
 
@@ -44,8 +47,16 @@ class Tilted(AbstractSmoothLoss):
         return self.loss.outputs(y)
 
 
+def tilted(loss: AbstractSmoothLoss, tilt: Float[Array, "n ..."]) -> AbstractSmoothLoss:
+    """f(z) − ⟨tilt, z⟩, where an intercept is profiled out for a tilt that sums to zero."""
+    if isinstance(loss, Profiled):
+        return replace(loss, loss=tilted(loss.loss, tilt))
+    kind: Any = Tilted
+    return kind(loss=loss, tilt=tilt)
+
+
 def untilted(loss: AbstractLoss) -> AbstractLoss:
     """The loss that is bounded below, which a tilted one need not be."""
-    if isinstance(loss, Profiled) and isinstance(loss.loss, Tilted):
-        return Profiled(loss.loss.loss)
+    if isinstance(loss, Profiled):
+        return replace(loss, loss=untilted(loss.loss))
     return loss.loss if isinstance(loss, Tilted) else loss

@@ -11,7 +11,7 @@ from .._modules import replace
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss
 from ..losses._profiled import Profiled
-from ..losses._tilted import Tilted
+from ..losses._tilted import tilted
 
 _REFINEMENTS = 2
 
@@ -63,6 +63,4 @@ def _tilted(problem: Problem, tilt: Float[Array, "n ..."]) -> Problem:
         return replace(
             problem, y=problem.y + jnp.where(used, tilt / jnp.where(used, rows, 1.0), 0.0)
         )
-    if isinstance(loss, Profiled):
-        return replace(problem, loss=Profiled(Tilted(loss=loss.loss, tilt=tilt)))
-    return replace(problem, loss=Tilted(loss=loss, tilt=tilt))
+    return replace(problem, loss=tilted(loss, tilt))
