@@ -60,9 +60,10 @@ def saddle_tangent(
     def residual(direction: Float[Array, " k"]) -> Float[Array, " k"]:
         return direction - jax.jvp(lambda x: step(problem, x), (flat,), (direction,))[1]
 
-    tangent = unflatten(solve_square(residual, moved, singular=True))[0]
-    if problem.penalty.is_convex:
-        return tangent
-    # Of others the point need not be a fixed one, and then this is no derivative.
+    # Of penalties that are not convex the point need not be a fixed one: then nothing is known.
     missed = jnp.max(jnp.abs(step(problem, flat) - flat)) > _MISSED * jnp.max(jnp.abs(flat))
-    return tangent * jnp.where(missed, jnp.nan, 1.0)  # in reverse mode too
+    missed = ~jnp.array(problem.penalty.is_convex) & missed
+    # Twice, because in reverse mode the first NaN is the last; and no solver takes one.
+    moved = jnp.where(missed, 0.0, moved * jnp.where(missed, jnp.nan, 1.0))
+    tangent = unflatten(solve_square(residual, moved, singular=True))[0]
+    return jnp.where(missed, jnp.nan, tangent)
