@@ -33,7 +33,8 @@ class MultiStage(AbstractSolver):
     zero, the first is the Lasso of the same strength (``GroupL2`` for ``Grouped`` penalties,
     ``RowL2`` for ``Rows``). For ``Spectral``, it is h′(0)·‖W‖_* − ⟨T, W⟩ with
     T = U diag(h′(0) − h′(σ)) Vᵀ of V = U diag(σ) Vᵀ: the nuclear norm at other targets, or with a
-    tilted loss, for which the design is formed densely.
+    tilted loss, for which the design is formed densely. (Where no slope is left of some singular
+    values or rows, few losses but least squares have a dual point that certifies a stage.)
     The objective never rises, each stage is certified by its duality gap
     (``Solution.stats["gaps"]``), and all are one compiled call. A step of ``max_steps`` is one
     stage.
