@@ -187,7 +187,7 @@ def test_one_target_is_one_singular_value_or_row():
         for got, expected in (
             (ours.penalty.value(w), theirs.penalty.value(w)),
             (ours.penalty.prox(w, 0.5), theirs.penalty.prox(w, 0.5)),
-            (sj.strength_max(ours), sj.strength_max(theirs)),
+            (ours.penalty.strength_max(c), theirs.penalty.strength_max(c)),
             (ours.penalty.fenchel_gap(w, 0 * c), theirs.penalty.value(w)),
             (ours.penalty.fenchel_gap(w, c), np.inf),
         ):
