@@ -63,6 +63,8 @@ PENALTIES: dict[str, Callable[[], Any]] = {
     "Analysis": lambda: sj.penalties.Analysis(0.1, np.diff(np.eye(P), axis=0)),
     "OverlappingGroups": lambda: sj.penalties.OverlappingGroups(0.1, [[0, 1, 2], [2, 3]]),
     "Grouped": lambda: sj.penalties.Grouped(sj.penalties.MCP(0.1), GROUPS),
+    "Rows": lambda: sj.penalties.Rows(sj.penalties.MCP(0.1)),
+    "Spectral": lambda: sj.penalties.Spectral(sj.penalties.MCP(0.1)),
     "Weighted": lambda: sj.penalties.Weighted(sj.penalties.MCP(0.1), np.arange(P)),
     "MCP": lambda: sj.penalties.MCP(0.1),
     "SCAD": lambda: sj.penalties.SCAD(0.1),
@@ -72,7 +74,7 @@ PENALTIES: dict[str, Callable[[], Any]] = {
     "L0": lambda: sj.penalties.L0(0.1),
     "Cardinality": lambda: sj.penalties.Cardinality(2),
 }
-FOR_TASKS = ("L1", "RowL2", "Nuclear", "Schatten")  # penalties of matrices
+FOR_TASKS = ("L1", "RowL2", "Nuclear", "Schatten", "Rows", "Spectral")  # penalties of matrices
 
 
 def cell(loss: str, y: np.ndarray, penalty: Any) -> str:

@@ -12,6 +12,7 @@ from ._modules import replace
 from ._problem import Problem, matvec, rmatvec
 from ._together import largest
 from .losses._profiled import Profiled
+from .losses._tilted import untilted
 from .penalties import (
     AbstractConcavePenalty,
     AbstractGroupSeparablePenalty,
@@ -206,7 +207,7 @@ def objective_at_zero(problem: Problem) -> Float[Array, ""]:
     Losses are counted from their infimum, −f*(0), because some (Poisson) may be negative.
     """
     zero = problem.predict_zero()
-    value = problem.loss.fenchel_gap(zero, jnp.zeros_like(zero), problem.y)
+    value = untilted(problem.loss).fenchel_gap(zero, jnp.zeros_like(zero), problem.y)
     return jnp.where(value > 0, value, 1.0)
 
 

@@ -99,7 +99,7 @@ class Problem(eqx.Module):
         if self.loss.outputs(self.y) and not self.penalty.takes_tasks:
             raise TypeError(
                 f"{type(penalty).__name__} takes one target, {type(loss).__name__} has several "
-                "here: use L1, ElasticNet, RowL2, Nuclear or Schatten."
+                "here: use L1, ElasticNet, RowL2, Nuclear, Schatten, Rows or Spectral."
             )
         self.offset = None if offset is None else _as_offset(offset, self)
 

@@ -38,7 +38,7 @@ def support_tangent(
     count = jnp.sum(support)
     tangent = switch_width(jnp.sum(count > jnp.array(widths[:-1], int)), widths, branch)
     # More features than any solution needs (exact ties): no derivative rather than a wrong one.
-    return jnp.where(count > bound, jnp.nan, tangent)
+    return tangent * jnp.where(count > bound, jnp.nan, 1.0)  # in reverse mode too
 
 
 def fit_tangent(problem: Problem, coef: Float[Array, " p"], problem_dot: Any) -> Float[Array, " p"]:

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 
 import sparsejax as sj
-from sparsejax import estimators, penalties, solvers
+from sparsejax import estimators, losses, penalties, solvers
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -279,9 +279,7 @@ def test_parameters_out_of_range(make, message):
         make()
 
 
-@pytest.mark.parametrize(
-    "solver", [solvers.WorkingSet(), solvers.VarPro(), solvers.ProxNewton(), solvers.PrimalDual()]
-)
+@pytest.mark.parametrize("solver", [solvers.WorkingSet(), solvers.VarPro(), solvers.PrimalDual()])
 def test_solvers_for_convex_problems_refuse(solver):
     problem = sj.Problem(np.eye(3), np.ones(3), penalty=penalties.MCP(0.1))
     with pytest.raises(TypeError, match=r"MCP.*not convex: use FISTA\(\)"):
@@ -312,6 +310,51 @@ def test_working_sets_grow_to_a_stationary_point(make):
     assert again.stats["num_steps"] == 0
 
 
+LINKS = {  # gradient of the loss by prediction and target
+    "Logistic": lambda z, y: -y / (1 + np.exp(y * z)),
+    "Huber": lambda z, y: np.clip(z - y, -1, 1),
+    "Poisson": lambda z, y: np.exp(z) - y,
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["Logistic", *(pytest.param(n, marks=pytest.mark.slow) for n in LINKS if n[0] != "L")]
+)
+def test_models_of_other_losses_by_working_sets(name):
+    """Stationary by NumPy's gradient, for several strengths at once, with exact derivatives."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(80, 120))
+    z = X[:, :3] @ np.array([1.0, -0.8, 0.6]) + 0.3
+    targets = {
+        "Logistic": lambda: np.where(z + rng.logistic(size=80) > 0, 1.0, -1.0),
+        "Huber": lambda: z + rng.standard_t(2, size=80),
+        "Poisson": lambda: rng.poisson(np.exp(z)),
+    }
+    y, loss = targets[name](), getattr(losses, name)(**{"delta": 1.0} if name == "Huber" else {})
+
+    def total(strength):
+        problem = sj.Problem(X, y, loss, penalties.MCP(strength, 12.0), fit_intercept=True)
+        solution = sj.solve(problem, tol=1e-9)
+        assert solution.stats["solver"] == "ProxNewton"
+        return jnp.sum(solution.coef * jnp.cos(jnp.arange(120))), solution
+
+    solved = jax.jit(jax.vmap(jax.value_and_grad(total, has_aux=True)))
+    l1 = sj.Problem(X, y, loss, penalties.L1(1.0), fit_intercept=True)
+    strengths = float(sj.strength_max(l1)) * np.array([0.8, 0.5])
+    (_, solution), slopes = solved(strengths)
+    assert np.all(solution.kkt <= 1e-9)
+    for s, coef, b in zip(strengths, np.asarray(solution.coef), solution.intercept, strict=True):
+        gradient = LINKS[name](X @ coef + float(b), y) / 80
+        size, moving = np.abs(coef), coef != 0
+        ideal = -np.sign(coef) * np.maximum(s - size / 12, 0)
+        np.testing.assert_allclose((X.T @ gradient)[moving], ideal[moving], atol=1e-8)
+        assert np.max(np.abs(X.T @ gradient)) <= s * (1 + 1e-8)
+        assert abs(np.sum(gradient)) < 1e-10
+        assert 0 < np.sum(moving) < 20
+    ahead, behind = (solved(strengths + h)[0][0] for h in (1e-5, -1e-5))
+    np.testing.assert_allclose(slopes, (ahead - behind) / 2e-5, rtol=1e-4)
+
+
 def test_working_sets_of_steep_penalties_are_refused():
     X, y, largest = _data()
     inner = solvers.WorkingSet(solvers.GramCoordinateDescent())
@@ -319,6 +362,8 @@ def test_working_sets_of_steep_penalties_are_refused():
         sj.solve(sj.Problem(X, y, penalty=penalties.Lq(0.1 * largest, 0.5)), inner)
     with pytest.raises(TypeError, match="not support MCP, which is not convex"):
         sj.solve(sj.Problem(X, y, penalty=penalties.MCP(largest)), solvers.WorkingSet())
+    with pytest.raises(TypeError, match="ProxNewton does not support Lq, which is not convex"):
+        sj.solve(sj.Problem(X, y, losses.Huber(1.0), penalties.Lq(0.1, 0.5)), solvers.ProxNewton())
 
 
 def test_zero_and_infinite_weights():

@@ -400,6 +400,22 @@ def test_the_general_estimator_is_the_others():
     assert clone(general).loss == general.loss
 
 
+@pytest.mark.slow
+def test_the_general_estimator_takes_concave_penalties_of_classes():
+    """Stationary by NumPy's gradient; the large coefficients are less shrunk than the Lasso's."""
+    X, labels = classes(2)
+    with jax.enable_x64(True):
+        penalty = sj.penalties.SCAD(0.05, 8.0)
+    model = GeneralizedLinearEstimator(sj.losses.Logistic(), penalty, tol=1e-8).fit(X, labels)
+    signs, w = np.where(labels == model.classes_[1], 1.0, -1.0), model.coef_[0]
+    pull = X.T @ (signs / (1 + np.exp(signs * (X @ w + model.intercept_)))) / N
+    slopes = np.sign(w) * np.clip((8 * 0.05 - np.abs(w)) / 7, 0, 0.05)
+    np.testing.assert_allclose(pull[w != 0], slopes[w != 0], atol=1e-9)
+    assert np.max(np.abs(pull)) <= 0.05 * (1 + 1e-8)
+    lasso = SparseLogisticRegression(0.05).fit(X, labels).coef_[0]
+    assert np.max(np.abs(w)) > np.max(np.abs(lasso)) + 0.01
+
+
 def test_the_general_estimator_takes_penalties_that_cannot_be_padded():
     X, y = targets("numbers")
     model = GeneralizedLinearEstimator(penalty=sj.penalties.FusedLasso(0.1, 0.5)).fit(X, y)

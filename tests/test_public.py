@@ -21,7 +21,7 @@ PROMISED = {
     "penalties": "L1 ElasticNet Box GroupL2 SparseGroup GroupLinf Linf RowL2 Nuclear Schatten "
     "SLOPE KSupport Simplex TotalVariation FusedLasso Analysis OverlappingGroups "
     "difference_operator difference_groups MCP SCAD CappedL1 LogSum Lq L0 "
-    "Cardinality Weighted Grouped",
+    "Cardinality Weighted Grouped Rows Spectral",
     "losses": "Squared Huber Logistic Multinomial Poisson Gamma Cox SquareRoot Quantile Hinge "
     "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",

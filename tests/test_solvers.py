@@ -12,6 +12,7 @@ from sklearn import linear_model
 
 import sparsejax as sj
 from sparsejax import losses, penalties, solvers
+from sparsejax.solvers._coordinate_descent import extrapolation_weights
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -401,3 +402,12 @@ def test_auto_says_what_it_picked():
     solution = sj.solve(sj.Problem(X, y, penalty=penalties.L1(0.1)))
     assert solution.stats["solver"] == "WorkingSet"
     assert set(solution.stats) >= {"solver", "num_steps"}
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-170, 1.0])
+def test_extrapolation_is_an_average(size):
+    """At a fixed point too, where there are no steps to combine."""
+    steps = size * jnp.asarray([[4.0, 0.0], [2.0, 0.1], [1.0, 0.0], [0.5, 0.0]])
+    weights = extrapolation_weights(steps)
+    np.testing.assert_allclose(jnp.sum(weights), 1.0, rtol=1e-9)
+    assert np.linalg.norm(weights @ steps) <= 0.5 * size

@@ -17,7 +17,7 @@ from ..losses import (
     Poisson,
     Squared,
 )
-from ..penalties import L1, AbstractPenalty, RowL2
+from ..penalties import L1, AbstractPenalty, RowL2, Rows
 from ..penalties._spectral import AbstractSpectral
 from ..solvers import AbstractSolver
 from ._base import FixedStrengthModel
@@ -70,7 +70,7 @@ class GeneralMethods(LogitMethods):
             return Means(power=1 if isinstance(self.loss, Poisson) else 2)
         if isinstance(self.loss, Cox):
             return Survival()
-        return Tasks() if isinstance(self.penalty, RowL2 | AbstractSpectral) else Numbers()
+        return Tasks() if isinstance(self.penalty, RowL2 | Rows | AbstractSpectral) else Numbers()
 
     def _loss(self) -> AbstractLoss:
         if self.loss is None:
@@ -95,9 +95,9 @@ class GeneralizedLinearEstimator(GeneralMethods, FixedStrengthModel):
     loss : sparsejax.losses.AbstractLoss, default=None
         None stands for ``losses.Squared()``. Sample weights are given to ``fit`` instead.
     penalty : sparsejax.penalties.AbstractPenalty, default=None
-        None stands for ``penalties.L1(0.1)``. ``RowL2``, ``Nuclear`` and ``Schatten`` are for
-        several targets (n_samples, n_targets) together; with others each target is a problem of
-        its own.
+        None stands for ``penalties.L1(0.1)``. ``RowL2``, ``Rows``, ``Nuclear``, ``Schatten``
+        and ``Spectral`` are for several targets (n_samples, n_targets) together; with others each
+        target is a problem of its own.
     solver : sparsejax.solvers.AbstractSolver, default=None
         None stands for ``solvers.Auto()``.
     fit_intercept : bool, default=True

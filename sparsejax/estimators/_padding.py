@@ -12,12 +12,13 @@ from ..penalties import (
     ElasticNet,
     GroupL2,
     RowL2,
+    Rows,
     SparseGroup,
 )
 from ..penalties._spectral import AbstractSpectral
 
 _ALIKE = (ElasticNet, AbstractConcavePenalty, AbstractSpectral)  # the same for every feature
-_WEIGHTED = (L1, RowL2)  # a weight a feature, if any
+_WEIGHTED = (L1, RowL2, Rows)  # a weight a feature, if any
 _GROUPED = (GroupL2, SparseGroup)
 
 

@@ -14,6 +14,7 @@ from ._box import Box as Box
 from ._capped_l1 import CappedL1 as CappedL1
 from ._cardinality import Cardinality as Cardinality
 from ._concave import AbstractConcavePenalty as AbstractConcavePenalty
+from ._concave_spectral import Spectral as Spectral
 from ._elastic_net import ElasticNet as ElasticNet
 from ._fused_lasso import FusedLasso as FusedLasso
 from ._group_l2 import GroupL2 as GroupL2
@@ -34,6 +35,7 @@ from ._operators import (
 )
 from ._overlapping_groups import OverlappingGroups as OverlappingGroups
 from ._row_l2 import RowL2 as RowL2
+from ._rows import Rows as Rows
 from ._scad import SCAD as SCAD
 from ._schatten import Schatten as Schatten
 from ._simplex import Simplex as Simplex

@@ -169,8 +169,16 @@ class AbstractRelaxablePenalty(AbstractPenalty):
     steep: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def touching(self, w: Float[Array, " p"]) -> AbstractPenalty:
-        """The convex penalty that lies above this one, but for a constant, and touches it at w."""
+    def touching(self, w: Float[Array, "p ..."]) -> AbstractPenalty:
+        """The convex penalty that lies above this one, but for a constant, and touches it at w.
+
+        Above this one and ⟨T, w⟩, where there is a ``tilt`` T.
+        """
+
+    def tilt(self, w: Float[Array, "p ..."]) -> Float[Array, "p ..."] | None:
+        """The linear function that must be taken from ``touching``, if any."""
+        del w
+        return None
 
 
 class AbstractVariationalPenalty(AbstractGroupSeparablePenalty):

@@ -13,7 +13,7 @@ from ._groups import root
 
 
 class AbstractSpectral(AbstractStrengthPenalty):
-    """Σ_i φ(σ_i(W)): a subclass says what φ is, convex and increasing with φ(0) = 0."""
+    """Σ_i φ(σ_i(W)): a subclass says what φ is, increasing with φ(0) = 0."""
 
     takes_tasks: ClassVar[bool] = True
 

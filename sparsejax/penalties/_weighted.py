@@ -46,13 +46,7 @@ class Weighted(AbstractConcavePenalty):
     weights: Float[Array, " p"]
 
     def __init__(self, penalty: AbstractConcavePenalty, weights: Any) -> None:
-        known = isinstance(penalty, AbstractConcavePenalty)
-        if not known or isinstance(penalty, L0 | Weighted):
-            raise TypeError(
-                "`penalty` must be MCP, SCAD, CappedL1, LogSum or Lq; got "
-                f"{type(penalty).__name__}."
-            )
-        self.penalty = penalty
+        self.penalty = known_profile(penalty)
         self.weights = as_inexact(weights, "weights")
         check_nonnegative("weights", self.weights, ndim=1, finite=False)
 
@@ -104,3 +98,12 @@ class Weighted(AbstractConcavePenalty):
     def null_model(self) -> AbstractPenalty:
         ones = jnp.ones_like(self.strength)
         return L1(ones, jnp.where(self.weights == 0, 0.0, jnp.inf))
+
+
+def known_profile(penalty: Any) -> AbstractConcavePenalty:
+    """The penalty, if it is one h that is the same for every size."""
+    known = isinstance(penalty, AbstractConcavePenalty)
+    if not known or isinstance(penalty, L0 | Weighted):
+        name = type(penalty).__name__
+        raise TypeError(f"`penalty` must be MCP, SCAD, CappedL1, LogSum or Lq; got {name}.")
+    return penalty

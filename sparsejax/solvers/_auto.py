@@ -6,15 +6,14 @@ from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
 from .._problem import Problem
-from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss, Equality
+from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, AbstractSmoothLoss, Equality
 from ._base import AbstractSolver, is_concave, is_relaxable
 from ._convex import convex_solver
-from ._coordinate_descent import CoordinateDescent
 from ._fista import FISTA
-from ._gram_coordinate_descent import GramCoordinateDescent
 from ._irls import IRLS
 from ._local_search import LocalSearch
 from ._multi_stage import MultiStage
+from ._prox_newton import ProxNewton, quadratic_solver
 from ._working_set import WorkingSet
 
 
@@ -26,9 +25,10 @@ class Auto(AbstractSolver):
     that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
     PrimalDual for losses without a gradient and for ``Analysis`` penalties. For concave penalties,
     working sets where the loss is quadratic (coordinate descent where the slope at zero is
-    infinite), IRLS for hard constraints, FISTA for groups and where the curvature of the loss is
-    bounded, else MultiStage. For ``Cardinality``, local search where the loss is quadratic, else
-    FISTA.
+    infinite) and proximal Newton over them where it is a smooth sum over samples, IRLS for hard
+    constraints; else, and for groups, rows and singular values, FISTA where the curvature of the
+    loss is bounded, else MultiStage. For ``Cardinality``, local search where the loss is quadratic,
+    else FISTA.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
@@ -36,9 +36,11 @@ class Auto(AbstractSolver):
     def choose(self, problem: Problem) -> AbstractSolver:
         if problem.penalty.is_convex:
             return convex_solver(problem)
-        if isinstance(problem.loss, AbstractQuadraticLoss) and is_concave(problem):
-            steep = problem.penalty.steep
-            return CoordinateDescent() if steep else WorkingSet(GramCoordinateDescent())
+        if is_concave(problem):
+            if isinstance(problem.loss, AbstractQuadraticLoss):
+                return quadratic_solver(problem)
+            if isinstance(problem.loss, AbstractPointwiseLoss) and not problem.penalty.steep:
+                return ProxNewton()
         if isinstance(problem.loss, AbstractQuadraticLoss) and not is_relaxable(problem):
             return LocalSearch()
         if isinstance(problem.loss, Equality) and is_concave(problem):

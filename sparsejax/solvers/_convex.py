@@ -5,6 +5,7 @@ from .._problem import Problem
 from ..designs._dense import is_dense
 from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss
 from ..losses._profiled import Profiled
+from ..losses._tilted import Tilted
 from ..penalties import Nuclear
 from ._base import AbstractSolver
 from ._fista import FISTA
@@ -21,7 +22,9 @@ def convex_solver(problem: Problem) -> AbstractSolver:
         return PrimalDual()
     if isinstance(problem.loss, AbstractQuadraticLoss):
         return VarPro() if _is_thin(problem) else quadratic_solver(problem)
-    loss = problem.loss.loss if isinstance(problem.loss, Profiled) else problem.loss
+    loss = problem.loss
+    while isinstance(loss, Profiled | Tilted):
+        loss = loss.loss
     return ProxNewton() if isinstance(loss, AbstractPointwiseLoss) else FISTA()
 
 

@@ -121,8 +121,8 @@ def extrapolation_weights(steps: Float[Array, "m p ..."]) -> Float[Array, " m"]:
     """Of the last iterates, each a step from the one before: they combine to the shortest step."""
     steps = steps.reshape(steps.shape[0], -1)
     products = steps @ steps.T
-    size = products.shape[0]
-    ridge = 1e-10 * jnp.trace(products) + jnp.finfo(products.dtype).tiny
-    identity = jnp.eye(size, dtype=products.dtype)
-    weights = jnp.linalg.solve(products + ridge * identity, jnp.ones(size, products.dtype))
+    trace, size = jnp.trace(products), products.shape[0]
+    unit = products / jnp.where(trace > 0, trace, 1.0)  # a fixed point has no steps
+    ridge = 1e-10 * jnp.eye(size, dtype=products.dtype)
+    weights = jnp.linalg.solve(unit + ridge, jnp.ones(size, products.dtype))
     return weights / jnp.sum(weights)

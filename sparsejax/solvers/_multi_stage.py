@@ -7,12 +7,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, judged
+from .._certificate import Iterate
+from .._dual import needs_dual
 from .._modules import replace
 from .._problem import Problem
-from ._base import AbstractSolver, is_relaxable
+from ._base import AbstractSolver, is_concave, is_relaxable
 from ._convex import convex_solver
-from ._touching import touching_at
+from ._fista import FISTA
+from ._touching import Relaxation
+
+_STEPS_OF_FISTA = 1000  # a stage at the most: its gap may rest at rounding, above the goal
 
 
 class _State(eqx.Module):
@@ -26,7 +30,11 @@ class MultiStage(AbstractSolver):
     """Minimise the convex norm that touches the concave penalty from above, again and again.
 
     Every stage solves min_w loss + Σ_j h′(|v_j|)·|w_j| for the solution v of the stage before: from
-    zero, the first is the Lasso of the same strength (of ``Grouped`` penalties, the group Lasso).
+    zero, the first is the Lasso of the same strength (``GroupL2`` for ``Grouped`` penalties,
+    ``RowL2`` for ``Rows``). For ``Spectral``, it is h′(0)·‖W‖_* − ⟨T, W⟩ with
+    T = U diag(h′(0) − h′(σ)) Vᵀ of V = U diag(σ) Vᵀ: the nuclear norm at other targets, or with a
+    tilted loss, for which the design is formed densely. (Where no slope is left of some singular
+    values or rows, few losses but least squares have a dual point that certifies a stage.)
     The objective never rises, each stage is certified by its duality gap
     (``Solution.stats["gaps"]``), and all are one compiled call. A step of ``max_steps`` is one
     stage.
@@ -73,11 +81,18 @@ class MultiStage(AbstractSolver):
                 f"MultiStage does not support {name}, which is not concave: use Auto()."
             )
         if problem.penalty.steep:
+            others = "FISTA() or CoordinateDescent()" if is_concave(problem) else "FISTA()"
             raise TypeError(
                 f"MultiStage does not support {name}, whose slope at zero is infinite, so that no "
-                "stage would leave it: use FISTA() or CoordinateDescent()."
+                f"stage would leave it: use {others}."
             )
-        relaxed = touching_at(problem, jnp.zeros(problem.coef_shape, problem.X.dtype))
+        zero = jnp.zeros(problem.coef_shape, problem.X.dtype)
+        if problem.penalty.tilt(zero) is not None and needs_dual(problem):
+            raise TypeError(
+                f"MultiStage does not support {name} with {type(problem.loss).__name__}, which has "
+                "no gradient."
+            )
+        relaxed = Relaxation.of(problem).at(zero)
         self._solver(relaxed).check(relaxed)
 
     def check_differentiable(self) -> None:
@@ -96,8 +111,11 @@ class MultiStage(AbstractSolver):
         to_the_end = self.stages is None
         size = self.default_max_steps if self.stages is None else self.stages
         limit = max_steps if to_the_end else jnp.minimum(size, max_steps)
+        relaxation = Relaxation.of(problem)
         # A gap is of the order of the square of the violation.
         goal = tol**2 if to_the_end else tol
+        # Where even that is too large, nothing but rounding ends a stage.
+        exact = to_the_end and not needs_dual(problem)
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = state.steps < limit
@@ -105,13 +123,16 @@ class MultiStage(AbstractSolver):
 
         def stage(state: _State) -> _State:
             last = state.iterate
-            relaxed = touching_at(problem, last.coef)
+            relaxed = relaxation.at(last.coef)
             solver = self._solver(relaxed)
-            begun = judged(relaxed, last.coef, last.predictions, last.pull, last.dual)
-            most = jnp.array(solver.default_max_steps)
-            found, stats = solver.run(relaxed, begun, goal, most)
+            begun = relaxation.seen_from(relaxed, last)
+            most = solver.default_max_steps
+            if to_the_end and isinstance(solver, FISTA):
+                most = _STEPS_OF_FISTA
+            sharper = jnp.where(begun.gap <= goal, -1.0, goal) if exact else goal
+            found, stats = solver.run(relaxed, begun, sharper, jnp.array(most))
             return _State(
-                judged(problem, found.coef, found.predictions, found.pull, found.dual),
+                relaxation.seen_from(problem, found),
                 state.steps + 1,
                 state.inner + stats["num_steps"],
                 state.gaps.at[state.steps].set(found.gap, mode="drop"),

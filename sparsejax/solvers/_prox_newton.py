@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, iterate_at, objective_at, objective_at_zero, relative_gap
+from .._certificate import Iterate, iterate_at, judged, objective_at, unit_of_error
 from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ..losses._profiled import Profiled
 from ..penalties import AbstractNewtonPenalty, RowL2
-from ._base import AbstractSolver, check_certifiable, check_convex
+from ._base import AbstractSolver, check_certifiable, check_convex, is_concave
+from ._coordinate_descent import CoordinateDescent
 from ._fista import FISTA
 from ._gram_coordinate_descent import GramCoordinateDescent
 from ._gram_fista import GramFISTA
@@ -23,6 +24,8 @@ _PATIENCE = 5  # steps without progress that mean rounding has been reached
 _HALVINGS = 40
 _FLOOR = 1e-6  # smallest curvature of a sample, relative to what is typical
 _FORCING = 0.01  # gap of a model's solution, relative to that of the point it was made at
+
+_DAMPING = 4.0  # by which a model that has misled is bent upwards
 
 _WORKING_SET = WorkingSet()  # making one takes as long as a small solve
 
@@ -45,8 +48,9 @@ class _State(eqx.Module):
     steps: Int[Array, ""]
     inner: Int[Array, ""]
     objective: Float[Array, ""]
-    best_gap: Float[Array, ""]
+    best_error: Float[Array, ""]
     stalled: Int[Array, ""]
+    damping: Float[Array, ""]  # factor of the model's curvature, at least one
 
 
 class ProxNewton(AbstractSolver):
@@ -56,6 +60,10 @@ class ProxNewton(AbstractSolver):
     diagonal matrix above it) and t = z − ∇f(z)/h: a weighted least-squares problem, which the
     inner solver knows. The step is halved until the objective decreases. Gaps are those of the
     problem itself. A step of ``max_steps`` is one model.
+
+    Concave penalties whose slope at zero is finite are kept in the model, begun at the Lasso and
+    solved to a stationary point. Since the objective need not fall towards that, models of which
+    no step was of use are followed by others of larger curvature.
 
     Parameters
     ----------
@@ -72,7 +80,8 @@ class ProxNewton(AbstractSolver):
     default_max_steps: ClassVar[int] = 200
 
     def check(self, problem: Problem) -> None:
-        check_convex(self, problem)
+        if not is_concave(problem) or problem.penalty.steep:
+            check_convex(self, problem)
         name = type(problem.loss).__name__
         if not isinstance(problem.loss, AbstractSmoothLoss):
             raise TypeError(
@@ -94,36 +103,44 @@ class ProxNewton(AbstractSolver):
         zero = jnp.array(0)
 
         def unfinished(state: _State) -> Bool[Array, ""]:
-            going = (state.iterate.gap > tol) & (state.steps < max_steps)
-            return going & (state.stalled < _PATIENCE)
+            going = (state.iterate.error > tol) & (state.steps < max_steps)
+            return going & (state.stalled < patience)
 
         def step(state: _State) -> _State:
-            coef, predictions, inner = self._solve_model(problem, state.iterate, tol)
+            coef, predictions, inner = self._solve_model(problem, state.iterate, tol, state.damping)
             new = _search(problem, state.iterate, coef, predictions)
             objective = objective_at(problem, new.coef, new.predictions)
             # The gap need not shrink at every step, nor be finite far from the solution.
             rounding = 100 * jnp.finfo(objective.dtype).eps * jnp.abs(objective)
-            progress = (new.gap < 0.9 * state.best_gap) | (objective < state.objective - rounding)
+            lower = objective < state.objective - rounding
+            progress = (new.error < 0.9 * state.best_error) | lower
+            damping = state.damping
+            if concave:
+                calmer = jnp.maximum(damping / _DAMPING, 1.0)
+                damping = jnp.where(progress, calmer, damping * _DAMPING)
             return _State(
                 new,
                 state.steps + 1,
                 state.inner + inner,
                 objective,
-                jnp.minimum(new.gap, state.best_gap),
+                jnp.minimum(new.error, state.best_error),
                 jnp.where(progress, 0, state.stalled + 1),
+                damping,
             )
 
+        concave = is_concave(problem)
+        patience = 2 * _PATIENCE if concave else _PATIENCE
         objective = objective_at(problem, start.coef, start.predictions)
-        first = _State(start, zero, zero, objective, start.gap, zero)
+        first = _State(start, zero, zero, objective, start.error, zero, jnp.ones_like(objective))
         final = jax.lax.while_loop(unfinished, step, first)
         return final.iterate, {"num_steps": final.steps, "num_inner_steps": final.inner}
 
     def _solve_model(
-        self, problem: Problem, iterate: Iterate, tol: Float[Array, ""]
+        self, problem: Problem, iterate: Iterate, tol: Float[Array, ""], damping: Float[Array, ""]
     ) -> tuple[Float[Array, " p"], Float[Array, " n"], Int[Array, ""]]:
         """The minimiser of the model at the iterate, its predictions, and the steps it took."""
         offset = problem.predict_zero()
-        model, centring = project_intercept(_model(problem, iterate, offset))
+        model, centring = project_intercept(_model(problem, iterate, offset, damping))
 
         def drift(coef: Float[Array, " p"]) -> Float[Array, "..."]:
             """What the model's predictions lack of the problem's."""
@@ -132,14 +149,14 @@ class ProxNewton(AbstractSolver):
             return offset
 
         known = iterate.predictions - drift(iterate.coef)
-        gap = relative_gap(model, iterate.coef, known, iterate.pull)
-        start = Iterate(iterate.coef, known, iterate.pull, gap)
+        start = judged(model, iterate.coef, known, iterate.pull)
         # In the units of the model: no more digits than the next one will throw away.
-        unit = objective_at_zero(problem) / objective_at_zero(model)
-        goal = jnp.maximum(_FORCING * iterate.gap, 0.3 * tol) * unit
+        unit = unit_of_error(problem) / unit_of_error(model)
+        goal = jnp.maximum(_FORCING * iterate.error, 0.3 * tol) * unit
         # But some progress at least: the gap of the problem may be larger than that of its model,
         # or infinite because no dual point is known.
-        goal = jnp.maximum(jnp.minimum(goal, 0.1 * gap), jnp.finfo(gap.dtype).resolution)
+        goal = jnp.minimum(goal, 0.1 * start.error)
+        goal = jnp.maximum(goal, jnp.finfo(goal.dtype).resolution)
         solver = self._solver(problem)
         # A working set is enlarged from one model to the next, not for a model that will change.
         limit = 1 if isinstance(solver, WorkingSet) else solver.default_max_steps
@@ -150,6 +167,8 @@ class ProxNewton(AbstractSolver):
 def quadratic_solver(problem: Problem) -> AbstractSolver:
     """The solver of choice for least squares with the problem's penalty."""
     penalty, tasks = problem.penalty, problem.loss.outputs(problem.y)
+    if is_concave(problem):
+        return CoordinateDescent() if penalty.steep else WorkingSet(GramCoordinateDescent())
     if isinstance(penalty, AbstractNewtonPenalty) and not tasks:
         return _WORKING_SET
     if not isinstance(penalty, RowL2):  # of several targets, whole rows must come and go
@@ -159,7 +178,9 @@ def quadratic_solver(problem: Problem) -> AbstractSolver:
     return WorkingSet(GramCoordinateDescent() if on_cpu else GramFISTA())
 
 
-def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Problem:
+def _model(
+    problem: Problem, iterate: Iterate, offset: Float[Array, " n"], damping: Float[Array, ""]
+) -> Problem:
     """The problem with the quadratic model of the loss, free to move its intercept."""
     gradient = problem.loss.gradient(iterate.predictions, problem.y)
     curvature = problem.loss.curvature(iterate.predictions, problem.y)
@@ -167,7 +188,7 @@ def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Pr
     bound = jnp.sum(problem.loss.curvature_bound(problem.y))
     typical = jnp.maximum(jnp.sum(curvature), jnp.where(jnp.isfinite(bound), bound, 0.0))
     floor = _FLOOR * typical * problem.loss.row_weights(problem.y)
-    curvature = jnp.maximum(curvature, jnp.maximum(floor, jnp.finfo(floor.dtype).tiny))
+    curvature = damping * jnp.maximum(curvature, jnp.maximum(floor, jnp.finfo(floor.dtype).tiny))
     return replace(
         problem,
         y=iterate.predictions - offset - gradient / curvature,

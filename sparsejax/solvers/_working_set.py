@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, data_norm, iterate_at, judged, objective_at, unit_of_error
+from .._certificate import Iterate, data_norm, iterate_at, objective_at, unit_of_error
 from .._dual import generic_solver
 from .._modules import replace
 from .._problem import Problem, matvec
@@ -19,7 +19,7 @@ from ._gram import AbstractGramSolver, GramProblem, switch_width
 from ._gram_coordinate_descent import GramCoordinateDescent
 from ._kept import AbstractKept, KeptColumns, KeptGram
 from ._semismooth_newton import SemismoothNewton
-from ._touching import touching_at
+from ._touching import Relaxation
 from ._widths import MIDDLE, any_task, by_columns, phases_of, possible_widths, wanted_width
 
 _BEGUN = 1e-3  # gap of the Lasso that a concave penalty begins with
@@ -166,12 +166,13 @@ def _lower(problem: Problem, new: Iterate, old: Iterate) -> Bool[Array, ""]:
 
 def _begun(problem: Problem, start: Iterate, max_steps: Int[Array, ""]) -> Iterate:
     """The Lasso of the same strength instead of zero: lower minima are to be found from there."""
-    relaxed = touching_at(problem, jnp.zeros_like(start.coef))
+    relaxation = Relaxation.of(problem)
+    relaxed = relaxation.at(jnp.zeros_like(start.coef))
 
     def lasso() -> Iterate:
-        zero = judged(relaxed, start.coef, start.predictions, start.pull)
+        zero = relaxation.seen_from(relaxed, start)
         found, _ = WorkingSet().run(relaxed, zero, jnp.array(_BEGUN, start.coef.dtype), max_steps)
-        return judged(problem, found.coef, found.predictions, found.pull)
+        return relaxation.seen_from(problem, found)
 
     return jax.lax.cond(jnp.any(start.coef != 0), lambda: start, lasso)
 

@@ -188,8 +188,9 @@ def _certified(
 
     sharp = lifted(proximal)
     keep = (start.gap <= tol) | (state.steps == 0)
+    rounding = 10 * jnp.finfo(tol.dtype).resolution  # below which no gap tells which is best
     return jax.lax.cond(
-        keep | (sharp.gap > tol),
+        keep | (sharp.gap > jnp.maximum(tol, rounding)),
         lambda: best(start, sharp, lifted(state.coef)),
         lambda: sharp,
     )
