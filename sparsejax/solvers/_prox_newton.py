@@ -139,7 +139,10 @@ class ProxNewton(AbstractSolver):
         goal = jnp.maximum(_FORCING * iterate.gap, 0.3 * tol) * unit
         # But some progress at least: the gap of the problem may be larger than that of its model,
         # or infinite because no dual point is known.
-        goal = jnp.maximum(jnp.minimum(goal, 0.1 * gap), jnp.finfo(gap.dtype).resolution)
+        # Targets far away, where the loss is straight, make the model's own unit large: what is
+        # rounding in that may be all that is left to gain in the problem's.
+        rounding = jnp.finfo(gap.dtype).resolution * jnp.minimum(unit, 1.0)
+        goal = jnp.maximum(jnp.minimum(goal, 0.1 * gap), rounding)
         solver = self._solver(problem)
         # A working set is enlarged from one model to the next, not for a model that will change.
         limit = 1 if isinstance(solver, WorkingSet) else solver.default_max_steps
