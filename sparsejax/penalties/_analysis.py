@@ -16,6 +16,7 @@ from ._group_norm import known_groups
 from ._groups import ratio, segment_norms, segment_sums
 
 _MAX_STEPS = 100_000
+_LOOK_EVERY = 5  # steps, whether momentum still points downhill
 
 
 class Analysis(AbstractStrengthPenalty):
@@ -153,30 +154,53 @@ class Analysis(AbstractStrengthPenalty):
         return jnp.max(jnp.abs(forces - self.nearest_force(forces + step)))
 
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
-        limit = jnp.asarray(step * self.strength, v.dtype)
-        D = self.operator
-        zeros = jnp.zeros(D.shape[0], v.dtype)
-        start = wave(zeros.shape, zeros.dtype)
-        size = 1 / (1.05 * largest_eigenvalue(lambda x: D.matvec(D.rmatvec(x)), start))
         tol = 1e-12 if v.dtype == jnp.float64 else 1e-6
+        forces, _ = self.forces_at(v, step, tol * jnp.sum(v**2), _MAX_STEPS)
+        return v - self.operator.rmatvec(forces)
 
-        def gap(forces: Array) -> Array:
-            return self._work(D.matvec(v - D.rmatvec(forces)), forces, limit)
+    def forces_at(
+        self,
+        v: Float[Array, " p"],
+        step: Any,
+        goal: Float[Array, ""],
+        max_steps: Any,
+        check_every: int = 10,
+    ) -> tuple[Float[Array, " m"], Int[Array, ""]]:
+        """The forces a of prox(v, step) = v − Dᵀa, to a duality gap, and the steps they took."""
+        limit = jnp.asarray(step * self.strength, v.dtype)
+        D, zeros = self.operator, jnp.zeros(self.operator.shape[0], v.dtype)
+        # Without barriers XLA fuses all into one loop over differences of differences, which takes
+        # twice as long; so does a loop of single steps, for the copies between them.
+        kept = jax.lax.optimization_barrier
 
         def unfinished(state: tuple) -> Bool[Array, ""]:
             forces, _, _, steps = state
-            going = gap(forces) > tol * jnp.sum(v**2)
-            return going & (steps < _MAX_STEPS)
+            change = D.matvec(kept(v - D.rmatvec(forces)))
+            return (self._work(change, forces, limit) > goal) & (steps < max_steps)
 
-        def improve(state: tuple) -> tuple:
+        def improve(state: tuple, size: Float[Array, ""]) -> tuple:
             forces, ahead, momentum, steps = state
-            new = self._capped(ahead + size * D.matvec(v - D.rmatvec(ahead)), limit)
-            uphill = jnp.vdot(ahead - new, new - forces) > 0
-            weight, following = restarted_momentum(momentum, uphill)
-            return new, new + weight * (new - forces), following, steps + 1
+            uphill = jnp.array(False)
+            for step in range(_LOOK_EVERY):
+                before = forces
+                forces = ahead + size * D.matvec(kept(v - D.rmatvec(ahead)))
+                forces = kept(self._capped(forces, limit))
+                if step == _LOOK_EVERY - 1:
+                    uphill = jnp.vdot(ahead - forces, forces - before) > 0
+                weight, momentum = restarted_momentum(momentum, uphill)
+                ahead = forces + weight * (forces - before)
+            return forces, ahead, momentum, steps + _LOOK_EVERY
+
+        def run(state: tuple) -> tuple:
+            start = wave(zeros.shape, zeros.dtype)
+            size = 1 / (1.05 * largest_eigenvalue(lambda x: D.matvec(kept(D.rmatvec(x))), start))
+            count = -(-check_every // _LOOK_EVERY)
+            several = lambda s: jax.lax.fori_loop(0, count, lambda _, s: improve(s, size), s)  # noqa: E731
+            return jax.lax.while_loop(unfinished, several, state)
 
         first = (zeros, zeros, jnp.ones((), v.dtype), jnp.array(0))
-        return v - D.rmatvec(jax.lax.while_loop(unfinished, improve, first)[0])
+        forces, _, _, steps = jax.lax.cond(unfinished(first), run, lambda state: state, first)
+        return forces, steps
 
     def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
         """The nonzero entries; the structure of w is in D w."""

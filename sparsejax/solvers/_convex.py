@@ -5,9 +5,9 @@ from .._problem import Problem
 from ..designs._dense import is_dense
 from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss
 from ..losses._profiled import Profiled
-from ..penalties import Nuclear
+from ..penalties import Analysis, Nuclear
 from ._base import AbstractSolver
-from ._fista import FISTA
+from ._fista import FISTA, is_denoising
 from ._primal_dual import PrimalDual
 from ._prox_newton import ProxNewton, quadratic_solver
 from ._varpro import VarPro
@@ -18,7 +18,8 @@ _DIAGONALISED = 1000  # side of a design up to which its eigenvectors are soon f
 def convex_solver(problem: Problem) -> AbstractSolver:
     """The solver of choice where the penalty is convex."""
     if needs_dual(problem):
-        return PrimalDual()
+        analysis = isinstance(problem.penalty, Analysis)
+        return FISTA() if analysis and is_denoising(problem) else PrimalDual()
     if isinstance(problem.loss, AbstractQuadraticLoss):
         return VarPro() if _is_thin(problem) else quadratic_solver(problem)
     loss = problem.loss.loss if isinstance(problem.loss, Profiled) else problem.loss
