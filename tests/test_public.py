@@ -23,7 +23,7 @@ PROMISED = {
     "losses": "Squared Huber Logistic Multinomial Poisson Gamma Cox SquareRoot Quantile Hinge "
     "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",
-    "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
+    "solvers": "Auto Bregman WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
     "IRLS LocalSearch HardThresholdingPursuit",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "

@@ -90,24 +90,26 @@ class Analysis(AbstractStrengthPenalty):
     def is_valid(self) -> Bool[Array, ""]:
         return is_nonnegative(self.strength)
 
-    def _norms(self, x: Float[Array, " m"]) -> Float[Array, " g"]:
+    def norms(self, x: Float[Array, " m"]) -> Float[Array, " g"]:
+        """‖x_g‖ for every group of rows."""
         return jnp.abs(x) if self.groups is None else segment_norms(x, self.groups, self.num_groups)
 
     def _sums(self, x: Float[Array, " m"]) -> Float[Array, " g"]:
         return x if self.groups is None else segment_sums(x, self.groups, self.num_groups)
 
-    def _spread(self, x: Float[Array, " g"]) -> Float[Array, " m"]:
+    def spread(self, x: Float[Array, " g"]) -> Float[Array, " m"]:
+        """The number of its group for every row."""
         return x if self.groups is None else x[self.groups]
 
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
-        return self.strength * jnp.sum(self._norms(self.operator.matvec(w)))
+        return self.strength * jnp.sum(self.norms(self.operator.matvec(w)))
 
     def _capped(self, forces: Float[Array, " m"], limit: Float[Array, ""]) -> Float[Array, " m"]:
         if self.groups is None:
             return jnp.clip(forces, -limit, limit)
-        norms = self._norms(forces)
+        norms = self.norms(forces)
         beyond = norms > limit
-        return forces * self._spread(jnp.where(beyond, limit / jnp.where(beyond, norms, 1.0), 1.0))
+        return forces * self.spread(jnp.where(beyond, limit / jnp.where(beyond, norms, 1.0), 1.0))
 
     def nearest_force(self, forces: Float[Array, " m"]) -> Float[Array, " m"]:
         """The forces, none above the strength."""
@@ -120,25 +122,25 @@ class Analysis(AbstractStrengthPenalty):
 
         strength²·I − ζζᵀ for every group: what a step across adds to ‖ζ‖ is of second order.
         """
-        norms = self._norms(forces)
-        unit = forces / self._spread(jnp.where(norms > 0, norms, 1.0))
+        norms = self.norms(forces)
+        unit = forces / self.spread(jnp.where(norms > 0, norms, 1.0))
         along = jnp.minimum(norms, self.strength) ** 2 * self._sums(unit * direction)
-        return self.strength**2 * direction - unit * self._spread(along)
+        return self.strength**2 * direction - unit * self.spread(along)
 
     def force_scale(self, forces: Float[Array, " m"]) -> Float[Array, ""]:
         """The largest factor s ≤ 1 for which s·forces are within their range."""
-        return 1.0 / jnp.maximum(1.0, jnp.max(ratio(self._norms(forces), self.strength)))
+        return 1.0 / jnp.maximum(1.0, jnp.max(ratio(self.norms(forces), self.strength)))
 
     def force_gap(self, w: Float[Array, " p"], forces: Float[Array, " m"]) -> Float[Array, ""]:
         """g(w) − ⟨Dw, forces⟩ ≥ 0: the Fenchel–Young gap of w and c = Dᵀ forces."""
         slack = 1 + (16 + self.largest) * jnp.finfo(forces.dtype).eps
-        inside = jnp.all(ratio(self._norms(forces), self.strength) <= slack)
+        inside = jnp.all(ratio(self.norms(forces), self.strength) <= slack)
         gap = self._work(self.operator.matvec(w), forces, self.strength)
         return jnp.where(inside, gap, jnp.inf)
 
     def _work(self, change: Array, forces: Array, limit: Array) -> Float[Array, ""]:
         """What the forces fall short of in work, limit·Σ_g ‖change_g‖ − ⟨change, forces⟩."""
-        return jnp.sum(limit * self._norms(change) - self._sums(forces * change))
+        return jnp.sum(limit * self.norms(change) - self._sums(forces * change))
 
     def force_distance(self, w: Float[Array, " p"], forces: Float[Array, " m"]) -> Float[Array, ""]:
         """How far the forces move in a projected step along D w: zero only at a solution.
@@ -149,7 +151,7 @@ class Analysis(AbstractStrengthPenalty):
         change = self.operator.matvec(w)
         columns = self.operator.square_norms(jnp.ones_like(change))
         flat = jnp.sqrt(jnp.finfo(w.dtype).eps * jnp.max(columns)) * jnp.linalg.norm(w)
-        largest = jnp.maximum(jnp.max(self._norms(change)), flat)
+        largest = jnp.maximum(jnp.max(self.norms(change)), flat)
         step = self.strength * change / jnp.where(largest > 0, largest, 1.0)
         return jnp.max(jnp.abs(forces - self.nearest_force(forces + step)))
 

@@ -10,8 +10,9 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, iterate_at, objective_at, objective_at_zero, relative_gap
 from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
-from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
+from ..losses import AbstractSmoothLoss
 from ..losses._profiled import Profiled
+from ..losses._weighted import Weighted
 from ..penalties import AbstractNewtonPenalty, RowL2
 from ._base import AbstractSolver, check_certifiable, check_convex
 from ._fista import FISTA
@@ -25,19 +26,6 @@ _FLOOR = 1e-6  # smallest curvature of a sample, relative to what is typical
 _FORCING = 0.01  # gap of a model's solution, relative to that of the point it was made at
 
 _WORKING_SET = WorkingSet()  # making one takes as long as a small solve
-
-
-class _Weighted(AbstractQuadraticLoss):
-    """Σ_i curvatures_i (y_i − z_i)²/2."""
-
-    curvatures: Float[Array, " n"]
-    sample_weight: None = None
-
-    def row_weights(self, y: Float[Array, " n"]) -> Float[Array, " n"]:
-        return self.curvatures
-
-    def mean_weights(self, y: Float[Array, " n"]) -> Float[Array, " n"]:
-        return self.curvatures / jnp.sum(self.curvatures)
 
 
 class _State(eqx.Module):
@@ -83,7 +71,7 @@ class ProxNewton(AbstractSolver):
                 f"ProxNewton does not support {name} with several outputs: use FISTA()."
             )
         check_certifiable(problem)
-        self._solver(problem).check(replace(problem, loss=_Weighted(curvatures=problem.y)))
+        self._solver(problem).check(replace(problem, loss=Weighted(curvatures=problem.y)))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
         return quadratic_solver(problem) if self.inner is None else self.inner
@@ -174,7 +162,7 @@ def _model(problem: Problem, iterate: Iterate, offset: Float[Array, " n"]) -> Pr
     return replace(
         problem,
         y=iterate.predictions - offset - gradient / curvature,
-        loss=_Weighted(curvatures=curvature),
+        loss=Weighted(curvatures=curvature),
         offset=None,
         fit_intercept=isinstance(problem.loss, Profiled),
     )
