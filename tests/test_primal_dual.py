@@ -120,17 +120,16 @@ def test_targets_out_of_reach_are_never_a_success(solver):
     assert solution.result == sj.RESULTS.infeasible
     assert np.isinf(solution.gap)
     with pytest.raises(RuntimeError, match="range of `X`"):
-        sj.solve(problem)
+        sj.solve(problem, solver)
     # One sample that contradicts another, and nothing else wrong.
     X, y = X[:8].copy(), y[:8].copy()
     X[7] = X[0]
-    solution = sj.solve(
-        sj.Problem(X, y, losses.Equality(), penalties.GroupL2(1.0, GROUPS), True), throw=False
-    )
+    contradiction = sj.Problem(X, y, losses.Equality(), penalties.GroupL2(1.0, GROUPS), True)
+    solution = sj.solve(contradiction, solver, throw=False)
     assert solution.result == sj.RESULTS.infeasible
     y[7] = y[0]
     consistent = sj.Problem(X, y, losses.Equality(), penalties.GroupL2(1.0, GROUPS), True)
-    assert sj.solve(consistent).gap <= 1e-8
+    assert sj.solve(consistent, solver).gap <= 1e-8
 
 
 def test_agrees_with_fista_on_least_squares():

@@ -24,9 +24,8 @@ class Auto(AbstractSolver):
     For least squares, working sets where the penalty allows, and VarPro for the trace norm of
     coefficients of dense designs whose smaller side can be diagonalised; for other smooth losses
     that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
-    Bregman for hard constraints where the penalty allows, FISTA for denoising by ``Analysis``
-    penalties, and PrimalDual for other losses without a gradient and other ``Analysis``. For concave
-    penalties,
+    Bregman for hard constraints where the penalty allows, FISTA for denoising by ``Analysis``, and
+    PrimalDual for other losses without a gradient and other ``Analysis``. For concave penalties,
     working sets where the loss is quadratic (coordinate descent where the slope at zero is
     infinite), IRLS for hard constraints, FISTA for groups and where the curvature of the loss is
     bounded, else MultiStage. For ``Cardinality``, local search where the loss is quadratic, else

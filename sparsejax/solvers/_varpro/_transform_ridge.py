@@ -11,7 +11,7 @@ from ..._dual import Dual, needs_dual
 from ..._problem import Problem, rmatvec
 from ...designs import GridDifferences, Identity
 from ...losses import AbstractVariationalLoss, Quantile
-from ...penalties import Analysis, TotalVariation
+from ...penalties import Analysis
 from ...penalties._forms import SlopeForm
 from ._elimination import (
     AbstractDenoising,
