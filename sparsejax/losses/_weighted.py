@@ -1,5 +1,6 @@
 """Least squares whose weights need no mean: the models of other losses."""
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._base import AbstractQuadraticLoss
