@@ -26,6 +26,7 @@ SOLVERS = (
     "LocalSearch",
     "HardThresholdingPursuit",
     "PrimalDual",
+    "Bregman",
 )
 
 SIGNS, COUNTS = np.array([1.0, -1.0, 1.0, -1.0]), np.array([1.0, 2.0, 3.0, 4.0])

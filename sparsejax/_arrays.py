@@ -44,7 +44,9 @@ def _with_auto_axes(x: jax.Array, name: str) -> jax.Array:
         )
     names = mesh.axis_names
     assert isinstance(x.sharding, NamedSharding)  # no other has explicit axes
-    mesh = Mesh(x.sharding.mesh.devices, names, axis_types=(AxisType.Auto,) * len(names))
+    devices = x.sharding.mesh.devices
+    assert devices is not None
+    mesh = Mesh(devices, names, axis_types=(AxisType.Auto,) * len(names))
     shards = [shard.data for shard in x.addressable_shards]  # these very arrays, not copies
     sharding = NamedSharding(mesh, x.sharding.spec)
     return jax.make_array_from_single_device_arrays(x.shape, sharding, shards)

@@ -671,6 +671,14 @@ def cvxpy_unit_loss(loss, z, y):
 
 
 @cvxpy_unit_loss.register
+def _(loss: losses.Quantile, z, y):
+    import cvxpy as cp
+
+    level = float(loss.level)
+    return level * cp.pos(y - z) + (1 - level) * cp.pos(z - y)
+
+
+@cvxpy_unit_loss.register
 def _(loss: losses.Squared, z, y):
     import cvxpy as cp
 

@@ -44,6 +44,21 @@ def test_equals_dense(wrap, rng):
     _assert_same(sj.designs.as_design(wrap(X)), X, rng)
 
 
+def test_matrices_without_entries_equal_dense(rng):
+    """The identity, as lineax writes it too, and differences on grids of one to three axes."""
+    structure = jax.ShapeDtypeStruct((P,), jnp.float64)
+    for identity in (sj.designs.Identity(P), lx.IdentityLinearOperator(structure)):
+        design = sj.designs.as_design(identity)
+        assert isinstance(design, sj.designs.Identity)
+        _assert_same(design, np.eye(P), rng)
+    for grid in ((4,), (3, 4), (2, 1, 3)):
+        differences = []
+        for axis in range(len(grid)):
+            cells = np.eye(np.prod(grid)).reshape(*grid, -1)
+            differences.append(np.diff(cells, axis=axis).reshape(-1, np.prod(grid)))
+        _assert_same(sj.designs.GridDifferences(grid), np.concatenate(differences), rng)
+
+
 @every_design
 def test_padding_index_is_a_zero_column(wrap, rng):
     X = _matrix(rng) + 2  # so that no column is near zero

@@ -72,6 +72,29 @@ def test_reaches_the_optimum(make):
             assert early.gap > 1e-9 or steps == 80
 
 
+def test_denoising_is_a_proximal_operator():
+    """FISTA on the dual: the default where X is the identity, offsets and starts included."""
+    y, offset = _image(), np.linspace(0, 0.2, P)
+    for strength in (0.003, 0.01, 1.0):
+        penalty = _isotropic(strength)
+        problem = sj.Problem(sj.designs.Identity(P), y + offset, penalty=penalty, offset=offset)
+        assert isinstance(sj.solvers.Auto().choose(problem), sj.solvers.FISTA)
+        solution = sj.solve(problem, tol=1e-12)
+        np.testing.assert_allclose(solution.coef, penalty.prox(jnp.asarray(y), P), atol=1e-5)
+        peer = sj.solve(sj.Problem(np.eye(P), y, losses.Squared(np.ones(P)), penalty), tol=1e-9)
+        np.testing.assert_allclose(solution.objective, peer.objective, rtol=1e-8)
+        assert solution.kkt < 1e-3
+        early = sj.solve(problem, tol=1e-12, max_steps=10, throw=False)
+        assert early.result == sj.RESULTS.max_steps_reached
+        unit = np.sum(y**2) / (2 * P)
+        assert early.gap * unit >= early.objective - solution.objective
+    dense = sj.Problem(np.eye(P), y, penalty=penalty)
+    weighted = sj.Problem(problem.X, y, losses.Squared(np.ones(P)), penalty)
+    for refused in (dense, weighted):
+        with pytest.raises(TypeError, match="denoising"):
+            sj.solve(refused, sj.solvers.FISTA())
+
+
 def test_a_flat_solution():
     """All pixels equal: the jumps that rounding leaves are no violation."""
     y = _image()

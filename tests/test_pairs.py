@@ -391,6 +391,20 @@ def test_an_outlier_that_hides_all_curvature():
     np.testing.assert_allclose(solution.intercept, -0.36, atol=1e-4)
 
 
+def test_newton_starts_next_to_a_solution():
+    """Where Huber's loss is straight, models have targets far away, whose rounding is none here."""
+    for seed in range(8):
+        X, y, weights, _ = _data("huber", seed)
+        y += np.random.default_rng(seed).standard_t(1.5, N)
+        penalty = penalties.SparseGroup(0.02, GROUPS, 0.5)
+        problem = sj.Problem(X, y, losses.Huber(0.1, weights), penalty)
+        solution = sj.solve(problem, solvers.ProxNewton(), tol=1e-12, init=np.zeros(P))
+        for distance in (1e-6, 1e-5, 1e-4):
+            start = solution.coef * (1 + distance * np.linspace(-1, 1, P))
+            again = sj.solve(problem, solvers.ProxNewton(), tol=1e-12, init=start)
+            np.testing.assert_allclose(again.coef, solution.coef, atol=1e-8)
+
+
 def test_weights_are_of_features_not_of_targets():
     rng = np.random.default_rng(0)
     X, Y, weights = rng.normal(size=(20, 6)), rng.normal(size=(20, 6)), rng.uniform(0.5, 2, 6)

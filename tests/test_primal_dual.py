@@ -92,8 +92,7 @@ def test_reaches_the_optimum(loss, penalty, fit_intercept):
             X = X[:8]
             y = y[:8]
         problem = sj.Problem(X, y, LOSSES[loss](), make(strength), fit_intercept)
-        solution = sj.solve(problem, tol=1e-9)
-        assert solution.stats["solver"] == "PrimalDual"
+        solution = sj.solve(problem, solvers.PrimalDual(), tol=1e-9)
         assert solution.result == sj.RESULTS.successful
         best = _optimum(loss, X, y, terms(strength), fit_intercept)
         np.testing.assert_allclose(solution.objective, best, rtol=1e-7)
@@ -105,31 +104,32 @@ def test_reaches_the_optimum(loss, penalty, fit_intercept):
 def test_basis_pursuit_is_a_linear_programme():
     X, y = _data(2)
     X, y = X[:8], y[:8]
-    solution = sj.solve(sj.Problem(X, y, losses.Equality(), penalties.L1(1.0)), tol=1e-9)
+    problem = sj.Problem(X, y, losses.Equality(), penalties.L1(1.0))
+    solution = sj.solve(problem, solvers.PrimalDual(), tol=1e-9)
     peer = scipy.optimize.linprog(np.ones(2 * P), A_eq=np.hstack([X, -X]), b_eq=y, method="highs")
     np.testing.assert_allclose(solution.objective, peer.fun, rtol=1e-8)
     np.testing.assert_allclose(solution.coef, peer.x[:P] - peer.x[P:], atol=1e-6)
     np.testing.assert_array_equal(np.asarray(solution.coef) == 0, (peer.x[:P] == peer.x[P:]))
 
 
-def test_targets_out_of_reach_are_never_a_success():
+@pytest.mark.parametrize("solver", [solvers.PrimalDual(), solvers.Bregman()])
+def test_targets_out_of_reach_are_never_a_success(solver):
     X, y = _data(3)
     problem = sj.Problem(X, y, losses.Equality(), penalties.L1(1.0))
-    solution = sj.solve(problem, throw=False)
+    solution = sj.solve(problem, solver, throw=False)
     assert solution.result == sj.RESULTS.infeasible
     assert np.isinf(solution.gap)
     with pytest.raises(RuntimeError, match="range of `X`"):
-        sj.solve(problem)
+        sj.solve(problem, solver)
     # One sample that contradicts another, and nothing else wrong.
     X, y = X[:8].copy(), y[:8].copy()
     X[7] = X[0]
-    solution = sj.solve(
-        sj.Problem(X, y, losses.Equality(), penalties.GroupL2(1.0, GROUPS), True), throw=False
-    )
+    contradiction = sj.Problem(X, y, losses.Equality(), penalties.GroupL2(1.0, GROUPS), True)
+    solution = sj.solve(contradiction, solver, throw=False)
     assert solution.result == sj.RESULTS.infeasible
     y[7] = y[0]
     consistent = sj.Problem(X, y, losses.Equality(), penalties.GroupL2(1.0, GROUPS), True)
-    assert sj.solve(consistent).gap <= 1e-8
+    assert sj.solve(consistent, solver).gap <= 1e-8
 
 
 def test_agrees_with_fista_on_least_squares():

@@ -25,7 +25,7 @@ PROMISED = {
     "losses": "Squared Huber Logistic Multinomial Poisson Gamma Cox SquareRoot Quantile Hinge "
     "SquaredHinge Equality",
     "designs": "standardise as_design AbstractDesign",
-    "solvers": "Auto WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
+    "solvers": "Auto Bregman WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
     "IRLS LocalSearch HardThresholdingPursuit Lockstep PolishedFISTA",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
     "resampling": "bootstrap stability_selection cross_validate",

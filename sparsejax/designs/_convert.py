@@ -12,6 +12,7 @@ from jax.experimental import sparse as jsparse
 from .._arrays import as_inexact, cast_floats
 from ._base import AbstractDesign
 from ._dense import Dense
+from ._grid import Identity
 from ._operator import Operator
 from ._sparse import from_bcoo, from_scipy
 
@@ -42,7 +43,10 @@ def _wrap(X: Any) -> AbstractDesign:
     if isinstance(X, AbstractDesign):
         return X
     if isinstance(X, lx.AbstractLinearOperator):
-        return Operator(X)
+        design = Operator(X)
+        square = design.shape[0] == design.shape[1]
+        plain = isinstance(X, lx.IdentityLinearOperator) and square
+        return Identity(design.shape[0], design.dtype) if plain else design
     if scipy.sparse.issparse(X):
         return from_scipy(X)
     if isinstance(X, jsparse.BCSR):

@@ -16,6 +16,7 @@ from ._group_norm import known_groups
 from ._groups import ratio, segment_norms, segment_sums
 
 _MAX_STEPS = 100_000
+_LOOK_EVERY = 5  # steps, whether momentum still points downhill
 
 
 class Analysis(AbstractStrengthPenalty):
@@ -89,24 +90,26 @@ class Analysis(AbstractStrengthPenalty):
     def is_valid(self) -> Bool[Array, ""]:
         return is_nonnegative(self.strength)
 
-    def _norms(self, x: Float[Array, " m"]) -> Float[Array, " g"]:
+    def norms(self, x: Float[Array, " m"]) -> Float[Array, " g"]:
+        """‖x_g‖ for every group of rows."""
         return jnp.abs(x) if self.groups is None else segment_norms(x, self.groups, self.num_groups)
 
     def _sums(self, x: Float[Array, " m"]) -> Float[Array, " g"]:
         return x if self.groups is None else segment_sums(x, self.groups, self.num_groups)
 
-    def _spread(self, x: Float[Array, " g"]) -> Float[Array, " m"]:
+    def spread(self, x: Float[Array, " g"]) -> Float[Array, " m"]:
+        """The number of its group for every row."""
         return x if self.groups is None else x[self.groups]
 
     def value(self, w: Float[Array, " p"]) -> Float[Array, ""]:
-        return self.strength * jnp.sum(self._norms(self.operator.matvec(w)))
+        return self.strength * jnp.sum(self.norms(self.operator.matvec(w)))
 
     def _capped(self, forces: Float[Array, " m"], limit: Float[Array, ""]) -> Float[Array, " m"]:
         if self.groups is None:
             return jnp.clip(forces, -limit, limit)
-        norms = self._norms(forces)
+        norms = self.norms(forces)
         beyond = norms > limit
-        return forces * self._spread(jnp.where(beyond, limit / jnp.where(beyond, norms, 1.0), 1.0))
+        return forces * self.spread(jnp.where(beyond, limit / jnp.where(beyond, norms, 1.0), 1.0))
 
     def nearest_force(self, forces: Float[Array, " m"]) -> Float[Array, " m"]:
         """The forces, none above the strength."""
@@ -119,25 +122,25 @@ class Analysis(AbstractStrengthPenalty):
 
         strength²·I − ζζᵀ for every group: what a step across adds to ‖ζ‖ is of second order.
         """
-        norms = self._norms(forces)
-        unit = forces / self._spread(jnp.where(norms > 0, norms, 1.0))
+        norms = self.norms(forces)
+        unit = forces / self.spread(jnp.where(norms > 0, norms, 1.0))
         along = jnp.minimum(norms, self.strength) ** 2 * self._sums(unit * direction)
-        return self.strength**2 * direction - unit * self._spread(along)
+        return self.strength**2 * direction - unit * self.spread(along)
 
     def force_scale(self, forces: Float[Array, " m"]) -> Float[Array, ""]:
         """The largest factor s ≤ 1 for which s·forces are within their range."""
-        return 1.0 / jnp.maximum(1.0, jnp.max(ratio(self._norms(forces), self.strength)))
+        return 1.0 / jnp.maximum(1.0, jnp.max(ratio(self.norms(forces), self.strength)))
 
     def force_gap(self, w: Float[Array, " p"], forces: Float[Array, " m"]) -> Float[Array, ""]:
         """g(w) − ⟨Dw, forces⟩ ≥ 0: the Fenchel–Young gap of w and c = Dᵀ forces."""
         slack = 1 + (16 + self.largest) * jnp.finfo(forces.dtype).eps
-        inside = jnp.all(ratio(self._norms(forces), self.strength) <= slack)
+        inside = jnp.all(ratio(self.norms(forces), self.strength) <= slack)
         gap = self._work(self.operator.matvec(w), forces, self.strength)
         return jnp.where(inside, gap, jnp.inf)
 
     def _work(self, change: Array, forces: Array, limit: Array) -> Float[Array, ""]:
         """What the forces fall short of in work, limit·Σ_g ‖change_g‖ − ⟨change, forces⟩."""
-        return jnp.sum(limit * self._norms(change) - self._sums(forces * change))
+        return jnp.sum(limit * self.norms(change) - self._sums(forces * change))
 
     def force_distance(self, w: Float[Array, " p"], forces: Float[Array, " m"]) -> Float[Array, ""]:
         """How far the forces move in a projected step along D w: zero only at a solution.
@@ -148,35 +151,58 @@ class Analysis(AbstractStrengthPenalty):
         change = self.operator.matvec(w)
         columns = self.operator.square_norms(jnp.ones_like(change))
         flat = jnp.sqrt(jnp.finfo(w.dtype).eps * jnp.max(columns)) * jnp.linalg.norm(w)
-        largest = jnp.maximum(jnp.max(self._norms(change)), flat)
+        largest = jnp.maximum(jnp.max(self.norms(change)), flat)
         step = self.strength * change / jnp.where(largest > 0, largest, 1.0)
         return jnp.max(jnp.abs(forces - self.nearest_force(forces + step)))
 
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
-        limit = jnp.asarray(step * self.strength, v.dtype)
-        D = self.operator
-        zeros = jnp.zeros(D.shape[0], v.dtype)
-        start = wave(zeros.shape, zeros.dtype)
-        size = 1 / (1.05 * largest_eigenvalue(lambda x: D.matvec(D.rmatvec(x)), start))
         tol = 1e-12 if v.dtype == jnp.float64 else 1e-6
+        forces, _ = self.forces_at(v, step, tol * jnp.sum(v**2), _MAX_STEPS)
+        return v - self.operator.rmatvec(forces)
 
-        def gap(forces: Array) -> Array:
-            return self._work(D.matvec(v - D.rmatvec(forces)), forces, limit)
+    def forces_at(
+        self,
+        v: Float[Array, " p"],
+        step: Any,
+        goal: Float[Array, ""],
+        max_steps: Any,
+        check_every: int = 10,
+    ) -> tuple[Float[Array, " m"], Int[Array, ""]]:
+        """The forces a of prox(v, step) = v − Dᵀa, to a duality gap, and the steps they took."""
+        limit = jnp.asarray(step * self.strength, v.dtype)
+        D, zeros = self.operator, jnp.zeros(self.operator.shape[0], v.dtype)
+        # Without barriers XLA fuses all into one loop over differences of differences, which takes
+        # twice as long; so does a loop of single steps, for the copies between them.
+        kept = jax.lax.optimization_barrier
 
         def unfinished(state: tuple) -> Bool[Array, ""]:
             forces, _, _, steps = state
-            going = gap(forces) > tol * jnp.sum(v**2)
-            return going & (steps < _MAX_STEPS)
+            change = D.matvec(kept(v - D.rmatvec(forces)))
+            return (self._work(change, forces, limit) > goal) & (steps < max_steps)
 
-        def improve(state: tuple) -> tuple:
+        def improve(state: tuple, size: Float[Array, ""]) -> tuple:
             forces, ahead, momentum, steps = state
-            new = self._capped(ahead + size * D.matvec(v - D.rmatvec(ahead)), limit)
-            uphill = jnp.vdot(ahead - new, new - forces) > 0
-            weight, following = restarted_momentum(momentum, uphill)
-            return new, new + weight * (new - forces), following, steps + 1
+            uphill = jnp.array(False)
+            for step in range(_LOOK_EVERY):
+                before = forces
+                forces = ahead + size * D.matvec(kept(v - D.rmatvec(ahead)))
+                forces = kept(self._capped(forces, limit))
+                if step == _LOOK_EVERY - 1:
+                    uphill = jnp.vdot(ahead - forces, forces - before) > 0
+                weight, momentum = restarted_momentum(momentum, uphill)
+                ahead = forces + weight * (forces - before)
+            return forces, ahead, momentum, steps + _LOOK_EVERY
+
+        def run(state: tuple) -> tuple:
+            start = wave(zeros.shape, zeros.dtype)
+            size = 1 / (1.05 * largest_eigenvalue(lambda x: D.matvec(kept(D.rmatvec(x))), start))
+            count = -(-check_every // _LOOK_EVERY)
+            several = lambda s: jax.lax.fori_loop(0, count, lambda _, s: improve(s, size), s)  # noqa: E731
+            return jax.lax.while_loop(unfinished, several, state)
 
         first = (zeros, zeros, jnp.ones((), v.dtype), jnp.array(0))
-        return v - D.rmatvec(jax.lax.while_loop(unfinished, improve, first)[0])
+        forces, _, _, steps = jax.lax.cond(unfinished(first), run, lambda state: state, first)
+        return forces, steps
 
     def support(self, w: Float[Array, " p"]) -> Bool[Array, " p"]:
         """The nonzero entries; the structure of w is in D w."""

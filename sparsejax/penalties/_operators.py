@@ -1,12 +1,11 @@
-"""The operators that ``Analysis`` is most often used with, as sparse designs."""
+"""The operators that ``Analysis`` is most often used with."""
 
-import math
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
-from ..designs import AbstractDesign, as_design
+from ..designs import AbstractDesign, GridDifferences, as_design
 
 
 def difference_operator(shape: tuple[int, ...]) -> AbstractDesign:
@@ -38,7 +37,7 @@ def difference_operator(shape: tuple[int, ...]) -> AbstractDesign:
     Rudin, Osher & Fatemi (1992), whose isotropic total variation is that of the same D with
     ``difference_groups``.
     """
-    return incidence_operator(_neighbours(shape), math.prod(shape))
+    return GridDifferences(_grid(shape))
 
 
 def difference_groups(shape: tuple[int, ...]) -> np.ndarray:
@@ -68,16 +67,21 @@ def difference_groups(shape: tuple[int, ...]) -> np.ndarray:
     return np.unique(_neighbours(shape)[:, 0], return_inverse=True)[1]
 
 
-def _neighbours(shape: tuple[int, ...]) -> np.ndarray:
-    """Pairs of neighbouring cells, (m, 2), along one axis after the other."""
+def _grid(shape: tuple[int, ...]) -> tuple[int, ...]:
     sides = tuple(int(side) for side in shape)
     if not sides or min(sides) < 1 or max(sides) < 2:
         raise ValueError(f"`shape` must be a grid of at least two cells; got {shape}.")
+    return sides
+
+
+def _neighbours(shape: tuple[int, ...]) -> np.ndarray:
+    """Pairs of neighbouring cells, (m, 2), along one axis after the other."""
+    sides = _grid(shape)
     cells = np.arange(np.prod(sides)).reshape(sides)
     pairs = []
-    for axis in range(len(sides)):
-        along = np.moveaxis(cells, axis, 0)
-        pairs.append(np.stack([along[:-1].reshape(-1), along[1:].reshape(-1)], axis=1))
+    for axis, side in enumerate(sides):
+        begin, end = (np.take(cells, range(i, side - 1 + i), axis) for i in (0, 1))
+        pairs.append(np.stack([begin.reshape(-1), end.reshape(-1)], axis=1))
     return np.concatenate(pairs)
 
 

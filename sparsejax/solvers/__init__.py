@@ -2,6 +2,7 @@
 
 from ._auto import Auto as Auto
 from ._base import AbstractSolver as AbstractSolver
+from ._bregman import Bregman as Bregman
 from ._coordinate_descent import CoordinateDescent as CoordinateDescent
 from ._fista import FISTA as FISTA
 from ._gram import AbstractGramSolver as AbstractGramSolver

@@ -3,29 +3,41 @@
 from .._dual import needs_dual
 from .._problem import Problem
 from ..designs._dense import is_dense
-from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss
+from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
 from ..losses._profiled import Profiled
 from ..losses._tilted import Tilted
-from ..penalties import Nuclear
+from ..penalties import AbstractNewtonPenalty, Analysis, Nuclear
 from ._base import AbstractSolver
-from ._fista import FISTA
+from ._bregman import Bregman
+from ._fista import FISTA, is_denoising
 from ._primal_dual import PrimalDual
 from ._prox_newton import ProxNewton, quadratic_solver
 from ._varpro import VarPro
 
+_FACTORISED = 3000  # targets to be met, up to which a dense system of them is soon solved
 _DIAGONALISED = 1000  # side of a design up to which its eigenvectors are soon found
 
 
 def convex_solver(problem: Problem) -> AbstractSolver:
     """The solver of choice where the penalty is convex."""
     if needs_dual(problem):
-        return PrimalDual()
+        if _is_pursuit(problem):
+            return Bregman()
+        analysis = isinstance(problem.penalty, Analysis)
+        return FISTA() if analysis and is_denoising(problem) else PrimalDual()
     if isinstance(problem.loss, AbstractQuadraticLoss):
         return VarPro() if _is_thin(problem) else quadratic_solver(problem)
     loss = problem.loss
     while isinstance(loss, Profiled | Tilted):
         loss = loss.loss
     return ProxNewton() if isinstance(loss, AbstractPointwiseLoss) else FISTA()
+
+
+def _is_pursuit(problem: Problem) -> bool:
+    """Whether targets are to be met by few coefficients, and few enough to factorise."""
+    constrained = isinstance(problem.loss, Equality) and problem.X.shape[0] <= _FACTORISED
+    newton = isinstance(problem.penalty, AbstractNewtonPenalty)
+    return constrained and newton and not problem.loss.outputs(problem.y)
 
 
 def _is_thin(problem: Problem) -> bool:

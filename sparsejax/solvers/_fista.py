@@ -7,13 +7,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, iterate_at, objective_at
+from .._certificate import Iterate, iterate_at, objective_at, objective_at_zero
+from .._dual import Dual
 from .._first_order import largest_eigenvalue, restarted_momentum, wave
 from .._modules import replace
 from .._problem import Problem, matvec, rmatvec
-from ..losses import AbstractSmoothLoss
+from ..designs import Identity
+from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ..penalties import Analysis
 from ._base import AbstractSolver, check_certifiable, is_relaxable, unfinished_at
+
+_MARGIN = 1e-3  # of the tolerance, for the rounding of two ways to the same gap
 
 
 class _State(eqx.Module):
@@ -30,6 +34,8 @@ class FISTA(AbstractSolver):
     For any loss with a bounded curvature and any penalty with a proximal operator; the step is
     one over the largest eigenvalue of Xᵀ diag(bound) X, found by power iteration. With concave
     penalties, steps that raise the objective are taken back, and their momentum with them.
+    Denoising (X = I) by an ``Analysis`` penalty is a proximal operator: the steps are then those
+    of its dual.
 
     Parameters
     ----------
@@ -41,7 +47,8 @@ class FISTA(AbstractSolver):
 
     Notes
     -----
-    Beck & Teboulle (2009); gradient restart of O'Donoghue & Candès (2015).
+    Beck & Teboulle (2009), and for denoising their gradient projection of the same year; gradient
+    restart of O'Donoghue & Candès (2015).
     """
 
     check_every: int = eqx.field(default=10, static=True)
@@ -60,9 +67,9 @@ class FISTA(AbstractSolver):
                 f"FISTA does not support {type(loss).__name__}: it has no gradient: "
                 "use PrimalDual()."
             )
-        if isinstance(problem.penalty, Analysis):
+        if isinstance(problem.penalty, Analysis) and not is_denoising(problem):
             name = type(problem.penalty).__name__
-            raise TypeError(f"FISTA does not support {name}: use PrimalDual().")
+            raise TypeError(f"FISTA takes {name} for denoising (X = I) alone: use PrimalDual().")
         if not loss.has_bounded_curvature:
             other = "MultiStage" if is_relaxable(problem) else "ProxNewton"
             raise TypeError(
@@ -74,6 +81,8 @@ class FISTA(AbstractSolver):
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
+        if isinstance(problem.penalty, Analysis):
+            return self._denoise(problem, start, tol, max_steps)
         step = 1 / lipschitz_constant(problem, problem.loss.curvature_bound(problem.y))
         one = jnp.ones_like(start.gap)
         state = _State(start, start.coef, start.predictions, one, jnp.array(0))
@@ -93,6 +102,26 @@ class FISTA(AbstractSolver):
 
         final = jax.lax.while_loop(unfinished, round_of_steps, state)
         return final.iterate, {"num_steps": final.steps}
+
+    def _denoise(
+        self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
+    ) -> tuple[Iterate, dict[str, Any]]:
+        """A proximal operator, from its dual, whose gap is that of the problem times n."""
+        penalty, y = problem.penalty, problem.y
+        target = jnp.where(start.gap <= tol, jnp.inf, (1 - _MARGIN) * tol)
+        goal = target * y.size * objective_at_zero(problem)
+        scaled, steps = penalty.forces_at(y, y.size, goal, max_steps, self.check_every)
+        pull = penalty.operator.rmatvec(scaled / y.size)
+        dual = Dual(-pull, scaled / y.size)
+        found = iterate_at(problem, y - y.size * pull, dual=dual)
+        kept = start.gap <= found.gap
+        return jax.tree.map(lambda a, b: jnp.where(kept, a, b), start, found), {"num_steps": steps}
+
+
+def is_denoising(problem: Problem) -> bool:
+    """Whether the problem is the proximal operator of its penalty at y."""
+    plain = isinstance(problem.loss, AbstractQuadraticLoss) and problem.loss.sample_weight is None
+    return isinstance(problem.X, Identity) and plain and not problem.fit_intercept
 
 
 def _accelerated_step(problem: Problem, state: _State, step: Float[Array, ""]) -> _State:

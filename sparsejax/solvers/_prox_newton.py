@@ -10,8 +10,9 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, iterate_at, judged, objective_at, unit_of_error
 from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
-from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
+from ..losses import AbstractSmoothLoss
 from ..losses._profiled import Profiled
+from ..losses._weighted import Weighted
 from ..penalties import AbstractNewtonPenalty, RowL2
 from ._base import AbstractSolver, check_certifiable, check_convex, is_concave
 from ._coordinate_descent import CoordinateDescent
@@ -28,19 +29,6 @@ _FORCING = 0.01  # gap of a model's solution, relative to that of the point it w
 _DAMPING = 4.0  # by which a model that has misled is bent upwards
 
 _WORKING_SET = WorkingSet()  # making one takes as long as a small solve
-
-
-class _Weighted(AbstractQuadraticLoss):
-    """Σ_i curvatures_i (y_i − z_i)²/2."""
-
-    curvatures: Float[Array, " n"]
-    sample_weight: None = None
-
-    def row_weights(self, y: Float[Array, " n"]) -> Float[Array, " n"]:
-        return self.curvatures
-
-    def mean_weights(self, y: Float[Array, " n"]) -> Float[Array, " n"]:
-        return self.curvatures / jnp.sum(self.curvatures)
 
 
 class _State(eqx.Module):
@@ -92,7 +80,7 @@ class ProxNewton(AbstractSolver):
                 f"ProxNewton does not support {name} with several outputs: use FISTA()."
             )
         check_certifiable(problem)
-        self._solver(problem).check(replace(problem, loss=_Weighted(curvatures=problem.y)))
+        self._solver(problem).check(replace(problem, loss=Weighted(curvatures=problem.y)))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
         return quadratic_solver(problem) if self.inner is None else self.inner
@@ -155,8 +143,10 @@ class ProxNewton(AbstractSolver):
         goal = jnp.maximum(_FORCING * iterate.error, 0.3 * tol) * unit
         # But some progress at least: the gap of the problem may be larger than that of its model,
         # or infinite because no dual point is known.
-        goal = jnp.minimum(goal, 0.1 * start.error)
-        goal = jnp.maximum(goal, jnp.finfo(goal.dtype).resolution)
+        # Targets far away, where the loss is straight, make the model's own unit large: what is
+        # rounding in that may be all that is left to gain in the problem's.
+        rounding = jnp.finfo(goal.dtype).resolution * jnp.minimum(unit, 1.0)
+        goal = jnp.maximum(jnp.minimum(goal, 0.1 * start.error), rounding)
         solver = self._solver(problem)
         # A working set is enlarged from one model to the next, not for a model that will change.
         limit = 1 if isinstance(solver, WorkingSet) else solver.default_max_steps
@@ -192,7 +182,7 @@ def _model(
     return replace(
         problem,
         y=iterate.predictions - offset - gradient / curvature,
-        loss=_Weighted(curvatures=curvature),
+        loss=Weighted(curvatures=curvature),
         offset=None,
         fit_intercept=isinstance(problem.loss, Profiled),
     )

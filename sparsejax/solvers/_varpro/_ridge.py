@@ -15,7 +15,7 @@ from ...penalties._variational import AbstractVariationalForm
 from ._minimise import AbstractOuterProblem, half_square
 from ._systems import AbstractSystem, Ridge, SystemName, system_of
 
-_FLOOR = 0.1  # of the v of a warm start, relative to the largest
+FLOOR = 0.1  # of the v of a warm start, relative to the largest
 
 
 class WeightedRidge(AbstractOuterProblem):
@@ -69,7 +69,7 @@ def first_blocks(
     started = jnp.any(coef != 0)
 
     def block(warm: Float[Array, " b"], cold: Float[Array, " b"]) -> Float[Array, " b"]:
-        floored = jnp.maximum(warm, _FLOOR * jnp.max(warm))
+        floored = jnp.maximum(warm, FLOOR * jnp.max(warm))
         return jnp.where(started, floored, cold + jnp.sqrt(jnp.finfo(cold.dtype).eps))
 
     return jax.tree.map(block, form.best(coef), form.best(pull))

@@ -17,7 +17,14 @@ from ...losses import (
     AbstractVariationalLoss,
     Equality,
 )
-from ...penalties import AbstractVariationalPenalty, Lq, Nuclear, RowL2
+from ...penalties import (
+    AbstractVariationalPenalty,
+    Analysis,
+    Lq,
+    Nuclear,
+    RowL2,
+    TotalVariation,
+)
 from .._base import AbstractSolver, check_convex, check_one_target
 from .._gram import AbstractGramSolver, GramProblem
 from .._prox_newton import ProxNewton, quadratic_solver
@@ -30,6 +37,7 @@ from ._ridge import WeightedRidge, first_blocks
 from ._smooth import SmoothRidge, has_diagonal_curvature
 from ._systems import SystemName
 from ._thin import solve_thin
+from ._transform_ridge import TransformRidge, check_transform
 
 _SYSTEMS = ("auto", "primal", "dual", "cg")
 _FINISH = 1e-6  # relative gap at which the support is taken as found
@@ -70,6 +78,10 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     For the trace norm w = UV takes the place of w = u⊙v, with factors that grow until the pull has
     no singular value above the strength.
 
+    For ``Analysis`` and ``TotalVariation`` the ridge is one of Dw, and its multipliers a = Dw/W are
+    solved for, so that W may vanish; besides least squares and its like, ``Quantile`` is taken
+    (TV-L1), with a weight for every sample too. Those that end at zero only come near.
+
     As a solver this is the method of the paper on all features; ``WorkingSet(inner=VarPro())``
     restricts it to a certified working set.
 
@@ -79,7 +91,8 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         The ridge's linear system: "primal" (p×p), "dual" (n×n), "cg" (products only), or "auto":
         the smaller of the first two for dense designs, "cg" for others. Of no import for the trace
         norm, whose system is as wide as the factor, and for losses that take Newton's method, whose
-        systems are solved by products.
+        systems are solved by products. Of D, "cg" is for denoising (X = I), where "auto" takes it
+        too but for chains, which are tridiagonal; all else has dense systems of n + m − p.
     memory
         Pairs kept by L-BFGS.
     finish
@@ -107,6 +120,9 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             self._check_power(problem)
             return
         check_convex(self, problem)
+        if isinstance(penalty, Analysis | TotalVariation):
+            check_transform(problem, self.inner)
+            return
         low_rank = isinstance(penalty, Nuclear)
         taken = AbstractVariationalLoss | AbstractSmoothLoss
         if not isinstance(loss, AbstractQuadraticLoss if low_rank else taken):
@@ -146,8 +162,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         if isinstance(problem.penalty, Lq):
             solved = solve_concave(problem, start, tol, limit, self.inner, self.memory)
             return solved[0], {"num_steps": solved[1]} | stats
-        smooth = not isinstance(problem.loss, AbstractVariationalLoss)
-        outer = SmoothRidge(problem) if smooth else WeightedRidge(problem, self.inner)
+        outer = self._outer(problem)
         exact = self._exact_solver(problem)
         attempts = 1 if exact is None else 2
 
@@ -165,7 +180,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
                 coef = without_resting(problem.penalty, best.coef, best.pull)
                 sparse = iterate_at(problem, coef)
                 best, _ = exact.run(problem, sparse, tol, jnp.minimum(10, max_steps))
-            elif self.finish:
+            elif self.finish and not isinstance(outer, TransformRidge):
                 best = sparsified(outer, best, tol)
             return _State(best, state.steps + steps, state.attempts + 1)
 
@@ -176,9 +191,15 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         final = jax.lax.while_loop(unfinished, attempt, _State(start, zero, zero))
         return final.iterate, {"num_steps": final.steps} | stats
 
+    def _outer(self, problem: Problem) -> WeightedRidge | SmoothRidge | TransformRidge:
+        if isinstance(problem.penalty, Analysis | TotalVariation):
+            return TransformRidge(problem, self.inner)
+        smooth = not isinstance(problem.loss, AbstractVariationalLoss)
+        return SmoothRidge(problem) if smooth else WeightedRidge(problem, self.inner)
+
     def _exact_solver(self, problem: Problem) -> AbstractSolver | None:
         """What solves on the support, once that is found."""
-        if not self.finish:
+        if not self.finish or not isinstance(problem.penalty, AbstractVariationalPenalty):
             return None
         if isinstance(problem.loss, AbstractQuadraticLoss):
             return quadratic_solver(problem)
