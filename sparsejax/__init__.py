@@ -18,6 +18,7 @@ from ._adjoint import (
     Implicit as Implicit,
     Unrolled as Unrolled,
 )
+from ._complex import complex_coef as complex_coef, complex_problem as complex_problem
 from ._path import Path as Path, path as path
 from ._problem import Problem as Problem
 from ._solution import RESULTS as RESULTS, Solution as Solution

@@ -17,7 +17,7 @@ ROOMS = [
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
-    "path Path",
+    "path Path complex_problem complex_coef",
     "penalties": "L1 ElasticNet Box GroupL2 SparseGroup GroupLinf Linf RowL2 Nuclear Schatten "
     "SLOPE KSupport Simplex TotalVariation FusedLasso Analysis OverlappingGroups "
     "difference_operator difference_groups MCP SCAD CappedL1 LogSum Lq L0 "

@@ -83,28 +83,6 @@ def test_groups_on_a_working_set():
     assert solution.stats["num_inner_iterations"] > 0
 
 
-@pytest.mark.slow
-def test_complex_coefficients_are_groups_of_two():
-    """Σ|w_j| over complex w, as in super-resolution: real and imaginary parts are a group."""
-    rng = np.random.default_rng(5)
-    points, frequencies = np.linspace(0, 1, 15, endpoint=False), np.arange(-3, 4)
-    F = np.exp(2j * np.pi * np.outer(frequencies, points))
-    w = np.zeros(15, complex)
-    w[[2, 9]] = 1 + 1j, -2j
-    y = F @ w + 0.1 * (rng.normal(size=7) + 1j * rng.normal(size=7))
-    X = np.block([[F.real, -F.imag], [F.imag, F.real]])
-    groups = np.tile(np.arange(15), 2)
-    penalty = penalties.GroupL2(0.1, groups, np.ones(15))
-    problem = sj.Problem(X, np.r_[y.real, y.imag], penalty=penalty)
-    solution = sj.solve(problem, solvers.VarPro(), tol=1e-10)
-    z = cp.Variable(15, complex=True)
-    peer = cp.Problem(cp.Minimize(cp.sum_squares(F @ z - y) / 28 + 0.1 * cp.norm1(z)))
-    peer.solve(cp.CLARABEL)
-    np.testing.assert_allclose(solution.objective, peer.value, rtol=1e-7)
-    real, imaginary = np.asarray(solution.coef).reshape(2, 15)
-    np.testing.assert_allclose(real + 1j * imaginary, z.value, atol=1e-4)
-
-
 TASKS = 16
 
 
