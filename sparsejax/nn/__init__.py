@@ -42,6 +42,7 @@ from ._scores import (
 from ._sds import sds as sds
 from ._shared_masks import shared_masks as shared_masks
 from ._slim import slim as slim
+from ._sparse_linear import SparseLinear as SparseLinear
 from ._sparsegpt import sparsegpt as sparsegpt
 from ._statistics import InputStatistics as InputStatistics
 from ._unstructured import Unstructured as Unstructured
