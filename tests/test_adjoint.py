@@ -132,6 +132,7 @@ def test_hessian(k, functional, arguments):
     np.testing.assert_allclose(hessian, jnp.transpose(hessian), atol=1e-9 * scale)
 
 
+@pytest.mark.slow
 def test_second_derivative_of_the_lasso_in_its_strength_vanishes(data):
     """The path is piecewise linear."""
     X, y, v = data
@@ -245,6 +246,7 @@ def test_box_bounds(solver, data):
     np.testing.assert_allclose(gradients[1], expected[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_nonnegative_lasso(data):
     X, y, v = data
 
@@ -304,6 +306,7 @@ def test_vmap_of_grad_and_grad_of_vmap(functional, arguments):
     np.testing.assert_allclose(jax.grad(total)(strengths), each, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_sparse_entries_equal_dense_entries(data):
     """The gradient in the stored entries is that of the dense matrix, gathered."""
     X, y, v = data
@@ -369,6 +372,7 @@ def test_null_support_has_zero_derivative(data):
     assert jax.grad(f)(strength) == 0
 
 
+@pytest.mark.slow
 def test_duplicate_columns_give_finite_derivatives(data):
     X, y, _ = data
     X = np.concatenate([X, X[:, :3]], axis=1)

@@ -204,6 +204,7 @@ def test_penalties_of_gene_expression_are_judged_as_written():
         )
 
 
+@pytest.mark.slow
 def test_stages_on_little_data(tmp_path):
     """Zhang's first setting with three trials, and the verdicts that the command prints."""
     command = [sys.executable, "-m", "bench.nonconvex", "--fast", "--only", "stages"]

@@ -93,7 +93,7 @@ def test_strength_max_of_the_lasso(fit_intercept, seed):
 
 
 @pytest.mark.parametrize("name", ["l1-weights", "l1-nonnegative", "elastic-net"])
-@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("fit_intercept", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_strength_max_is_where_the_support_becomes_empty(name, fit_intercept):
     X, y, problem = _problem(name, 4, fit_intercept=fit_intercept)
     largest = sj.strength_max(problem)

@@ -312,6 +312,7 @@ def test_help_names_every_command(capsys):
         assert command.name in shown
 
 
+@pytest.mark.slow
 def test_main_job_on_real_data(tmp_path):
     """The README's first command, in a process of its own."""
     out = tmp_path / "golub"

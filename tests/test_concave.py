@@ -148,7 +148,7 @@ def test_a_wide_mcp_is_the_lasso():
     np.testing.assert_allclose(wide.coef, lasso.coef, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["MCP", "SCAD"])
+@pytest.mark.parametrize("name", ["MCP", pytest.param("SCAD", marks=pytest.mark.slow)])
 def test_agrees_with_skglm(name):
     """No worse from the same start, and its solution is stationary for us as well."""
     skglm = pytest.importorskip("skglm")
@@ -291,6 +291,7 @@ def test_solvers_for_convex_problems_refuse(solver):
     [penalties.MCP, pytest.param(penalties.SCAD, marks=pytest.mark.slow)],
     ids=["mcp", "scad"],
 )
+@pytest.mark.slow
 def test_working_sets_grow_to_a_stationary_point(make):
     """Of all features, though no working set holds more than a few, and below the Lasso's point."""
     rng = np.random.default_rng(0)

@@ -136,6 +136,7 @@ def test_second_stage_of_singular_values_against_an_interior_point_method():
 
 
 @every_case
+@pytest.mark.slow
 def test_batches_and_derivatives(make):
     """Through the stages: several strengths in one call, and central differences."""
 

@@ -113,6 +113,7 @@ def weights():
     ],
     ids=lambda model: type(model).__name__,
 )
+@pytest.mark.slow
 def test_scikit_learns_own_checks(model):
     reports = check_estimator(model, on_skip=None)
     skipped = [report["check_name"] for report in reports if report["status"] != "passed"]
@@ -243,6 +244,7 @@ def test_logistic_regression_equals_scikit_learn(num):
     assert ours.score(X, y) == theirs.score(X, y)
 
 
+@pytest.mark.slow
 def test_logistic_cross_validation_is_a_loop_of_fits():
     X, y = classes(2)
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
@@ -508,6 +510,7 @@ def test_what_cannot_be_cross_validated_is_named(options, kind, message):
         GeneralizedLinearEstimatorCV(**options, cv=3).fit(X, y)
 
 
+@pytest.mark.slow
 def test_sparse_tables_are_taken():
     X, y = targets("tasks")
     X = np.where(np.abs(X) > 0.7, X, 0.0)

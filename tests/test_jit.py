@@ -16,7 +16,8 @@ from registry import SOLVERS
 import sparsejax as sj
 from sparsejax import losses, penalties
 
-pytestmark = pytest.mark.usefixtures("float64")
+# Slow: a compilation a test. CI runs them on the oldest versions.
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.slow]
 
 N, P = 20, 40
 

@@ -99,6 +99,7 @@ def test_stages_that_were_not_run_are_no_success():
     assert np.isinf(early.gap)
 
 
+@pytest.mark.slow
 def test_derivative_only_where_stationary():
     X, y, largest = _data()
 

@@ -19,6 +19,9 @@ N, P, NUM = 20, 40, 10
 TOL = 1e-10
 
 
+SLOW = pytest.mark.slow  # a program of its own
+
+
 def _problem(seed=0, name="l1", fit_intercept=True, sparse=False):
     rng = np.random.default_rng(seed)
     X, y = rng.normal(size=(N, P)) + 0.3, rng.normal(size=N) + 2
@@ -30,7 +33,10 @@ def _problem(seed=0, name="l1", fit_intercept=True, sparse=False):
     )
 
 
-@pytest.mark.parametrize("name", ["l1", "l1-weights", "l1-nonnegative", "elastic-net"])
+@pytest.mark.parametrize(
+    "name",
+    ["l1", "elastic-net", *(pytest.param(n, marks=SLOW) for n in ("l1-weights", "l1-nonnegative"))],
+)
 def test_equals_single_solves(name):
     X, y, problem = _problem(name=name)
     path = sj.path(problem, num=NUM, tol=TOL)

@@ -285,7 +285,13 @@ def test_elastic_net_ends_are_lasso_and_ridge(v, step, strength):
     np.testing.assert_allclose(ridge.prox(v, step), v / (1 + step * strength), rtol=EPS)
 
 
-@pytest.mark.parametrize("name", ["l1-weights", "elastic-net", "l1-nonnegative", "box-vector"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "l1-weights",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("elastic-net", "box-vector")),
+    ],
+)
 def test_prox_works_inside_jaxopt(name, rng):
     jaxopt = pytest.importorskip("jaxopt")
     n, p = 20, 8

@@ -85,6 +85,7 @@ def test_more_rows_than_samples(rng, design):
 
 
 @pytest.mark.parametrize("correlated", [False, True])
+@pytest.mark.slow
 def test_free_and_forbidden_rows(rng, correlated):
     """With an intercept and sample weights; the optimality conditions are the reference."""
     X = (_autoregressive if correlated else _independent)(rng) + 1
@@ -111,6 +112,7 @@ def test_free_and_forbidden_rows(rng, correlated):
 
 
 @pytest.mark.parametrize("shape", [(N,), (N, 1)])
+@pytest.mark.slow
 def test_one_target_is_the_lasso(rng, shape):
     X = _autoregressive(rng)
     y = X[:, :5].sum(axis=1) + rng.normal(size=N)

@@ -81,6 +81,7 @@ def test_reaches_the_optimum(solver, name):
 
 @every_solver
 @pytest.mark.parametrize("name", ["l1", "elastic-net", "box"])
+@pytest.mark.slow
 def test_more_samples_than_features(solver, name):
     X, y = _data(3, n=40, p=10)
     for ratio in (0.3, 0.01):

@@ -22,7 +22,8 @@ def test_support_page_is_current():
 def test_the_default_takes_every_pair(name):
     """But for Analysis with a loss that has no proximal operator, which no solver takes yet, and
     for total variation with Cox, for which no certificate is known. Nor for penalties of infinite
-    slope at zero with a loss that no gradient step is sure to lower, but for hard constraints.
+    slope at zero with a loss that no gradient step is sure to lower, but for hard constraints, and
+    for concave penalties of singular values with a loss that has no gradient.
     """
     loss, y = support.TARGETS[name]
     loss_type = getattr(sj.losses, loss)
@@ -34,5 +35,8 @@ def test_the_default_takes_every_pair(name):
         refused |= (name, penalty) == ("Cox", "TotalVariation")
         unbounded = not getattr(loss_type(), "has_bounded_curvature", False)
         refused |= penalty in ("Lq", "L0", "Cardinality") and unbounded
+        refused |= penalty == "Spectral" and not isinstance(
+            loss_type(), sj.losses.AbstractSmoothLoss
+        )
         refused &= (name, penalty) != ("Equality", "Lq")
         assert ("**" in support.cell(loss, y, make())) != refused, penalty

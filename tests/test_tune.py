@@ -50,6 +50,7 @@ def test_exact_degrees_of_freedom_of_the_lasso(data):
     assert value_of(SURE(0.5, exact=True), problem) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_exact_degrees_of_freedom_of_the_elastic_net(data):
     """One for the intercept and tr X_S(X_SᵀX_S + nμI)⁻¹X_Sᵀ of the centred columns."""
     problem = elastic_net(data, (0.2, 0.6))
@@ -91,7 +92,7 @@ def test_sure_is_unbiased():
 
 @pytest.mark.parametrize(
     "criterion",
-    [SURE(0.5), SURE(0.5, exact=True), KFold(3)],
+    [SURE(0.5), pytest.param(SURE(0.5, exact=True), marks=pytest.mark.slow), KFold(3)],
     ids=["estimated", "exact", "folds"],
 )
 def test_hypergradients(data, criterion):
