@@ -10,6 +10,8 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import sparse as jsparse
 from jaxtyping import Array, Float, Int
 
+from .._checks import is_concrete
+
 
 class SparseLinear(eqx.Module):
     """W x + b by the non-zero entries of W, for inference and for training what is left.
@@ -55,7 +57,7 @@ class SparseLinear(eqx.Module):
         """
         if not isinstance(linear, eqx.nn.Linear):
             raise TypeError(f"`linear` must be an equinox.nn.Linear; got {type(linear).__name__}.")
-        if isinstance(linear.weight, jax.core.Tracer):
+        if not is_concrete(linear.weight):
             raise TypeError("`linear` is traced: which of its weights are zero must be known.")
         weight = np.asarray(linear.weight)
         rows, columns = np.nonzero(weight)
