@@ -183,6 +183,7 @@ def test_agrees_with_skglm(name):
         ),
     ],
 )
+@pytest.mark.slow
 def test_estimators(model, penalty):
     """What `solve` finds, with an intercept; a fit that was cut short says so."""
     X, y, largest = _data()

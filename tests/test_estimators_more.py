@@ -315,6 +315,7 @@ def _minimum(value_and_grad, alpha, intercept):
         ),
     ],
 )
+@pytest.mark.slow
 def test_log_link_models_reach_scipys_minimum(estimator, kind, loss, slope):
     X, y = targets(kind)
     w = weights() / weights().sum()

@@ -144,6 +144,7 @@ def test_descent_settles(data):
     assert values[-1] == values.min()
 
 
+@pytest.mark.slow
 def test_two_strengths(data):
     both = lambda problem: (problem.penalty.strength, problem.penalty.l1_ratio)  # noqa: E731
     criterion = Holdout(data[0][20:], data[1][20:])
