@@ -1,4 +1,4 @@
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,3 +15,14 @@ class Command:
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace, Console], None]
     double: bool = True  # whether it computes in double precision, unless told not to
+
+
+def count(least: int) -> Callable[[str], int]:
+    """A type of arguments: whole numbers from `least` on."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise ArgumentTypeError(f"must be a whole number >= {least}, not {text!r}")
+        return int(text)
+
+    return parse

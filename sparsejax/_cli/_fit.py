@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from ._command import Command
+from ._command import Command, count
 from ._errors import UserError
 from ._folder import output_folder
 from ._report import (
@@ -44,12 +44,6 @@ def _real(text: str) -> float:
         raise ArgumentTypeError(f"must be a number, not {text!r}") from None
 
 
-def _folds(text: str) -> int:
-    if not text.isdecimal() or int(text) < 2:
-        raise ArgumentTypeError(f"must be a whole number >= 2, not {text!r}")
-    return int(text)
-
-
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("table", type=Path, metavar="FILE", help=".csv, .tsv, .parquet or .npz")
     parser.add_argument(
@@ -78,7 +72,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     how.add_argument(
         "--cv",
-        type=_folds,
+        type=count(2),
         default=5,
         metavar="K",
         help="choose the strength by K-fold cross-validation (default: %(default)s)",

@@ -19,10 +19,9 @@ import sparsejax as sj
 from sparsejax.applications import pde
 from sparsejax.nn._leaves import chosen_leaves, named_leaves
 
-from ._command import Command
-from ._errors import SolveError, UserError
+from ._command import Command, count
+from ._errors import SolveError, UserError, explained
 from ._folder import checked_target, output_folder
-from ._prune import _count, _explained
 from ._report import make_table, print_written
 
 _ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sin": jnp.sin}
@@ -81,7 +80,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         ("steps", 0, 6000, "of proximal Adam (default: %(default)s)"),
         ("refit-steps", 0, 2500, "of L-BFGS on the weights left (default: %(default)s)"),
     ):
-        parser.add_argument(f"--{name}", type=_count(least), default=default, metavar="N", help=of)
+        parser.add_argument(f"--{name}", type=count(least), default=default, metavar="N", help=of)
     parser.add_argument(
         "--out",
         type=Path,
@@ -110,9 +109,9 @@ def _run(args: Namespace, console: Console) -> None:
     networks = pde.networks(problem, tuple(range(args.seeds)), args.width, args.depth, activation)
     penalty = [sj.penalties.L1(strength) for strength in args.strength]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with _explained():
+    with explained():
         pde.errors(problem, networks)  # the reference is there, before hours of training
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress, _explained():
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress, explained():
         tasks = {
             name: progress.add_task(name, total=steps)
             for name, steps in (("descent", args.steps), ("refit", args.refit_steps))

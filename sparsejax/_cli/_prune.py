@@ -3,8 +3,6 @@
 import re
 import shutil
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import sparsejax as sj
 from sparsejax.applications import language
 
-from ._command import Command
-from ._errors import UserError
+from ._command import Command, count
+from ._errors import explained
 from ._folder import checked_target, output_folder
 from ._prune_report import Outcome, print_outcome, write_report
 from ._report import print_written
@@ -34,15 +32,6 @@ def _pattern(text: str) -> sj.nn.AbstractPattern:
     except ValueError as error:
         raise ArgumentTypeError(f"{text!r}: {error}") from None
     raise ArgumentTypeError(f"must be like 2:4 (kept out of) or 50% (dropped), not {text!r}")
-
-
-def _count(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise ArgumentTypeError(f"must be a whole number >= {least}, not {text!r}")
-        return int(text)
-
-    return parse
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -87,7 +76,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     ):
         parser.add_argument(
             f"--{name}",
-            type=_count(least),
+            type=count(least),
             default=default,
             metavar="N",
             help=f"{of} (default: %(default)s)",
@@ -102,19 +91,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What the library says of files and arguments, said to the person at the terminal."""
-    try:
-        yield
-    except (ValueError, OSError, ImportError) as error:
-        raise UserError(str(error)) from error
-
-
 def _run(args: Namespace, console: Console) -> None:
     unfinished = checked_target(args.out)
     unfinished = unfinished.with_name(f"{unfinished.name}-unfinished")
-    with _explained():
+    with explained():
         path = args.model or language.smollm2_path()
         model, tokeniser = language.load(path), language.load_tokeniser(path)
     tokens = read_tokens(
@@ -127,7 +107,7 @@ def _run(args: Namespace, console: Console) -> None:
         f"{len(tokens.held_out)} others"
     )
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress, _explained():
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress, explained():
         task = progress.add_task("pruning blocks", total=len(model.blocks))
         pruned = language.prune(
             model,
