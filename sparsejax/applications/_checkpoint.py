@@ -19,10 +19,12 @@ class Checkpoint:
         The file; its folder is made when something is written.
     run
         What must be the same for a run to go on, as JSON takes it.
+    maker
+        The function that writes the file, as messages call it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], run: dict[str, Any]):
-        self._path, self._run = Path(path), json.loads(json.dumps(run))
+    def __init__(self, path: str | os.PathLike[str], run: dict[str, Any], maker: str):
+        self._path, self._run, self._maker = Path(path), json.loads(json.dumps(run)), maker
 
     def progress(self) -> dict[str, Any] | None:
         """How far the run is; None if it is new.
@@ -39,7 +41,10 @@ class Checkpoint:
                 found = json.loads(stream.readline())
                 run, progress = found["run"], found["progress"]
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"`checkpoint`: {self._path} is not a checkpoint.") from error
+                raise ValueError(
+                    f"`checkpoint`: {self._path} is not a checkpoint, or not one of "
+                    f"`{self._maker}`."
+                ) from error
         other = [name for name, value in self._run.items() if run.get(name) != value]
         if other:
             raise ValueError(

@@ -154,7 +154,7 @@ def solve(
     if checkpoint is not None:
         run = _fingerprint(problem, weights, penalties, seed=seed, every=every)
         run |= {"steps": steps, "refit_steps": refit_steps, "batch": batch, "memory": memory}
-        saved = Checkpoint(checkpoint, run | {"learning_rate": learning_rate})
+        saved = Checkpoint(checkpoint, run | {"learning_rate": learning_rate}, "solve")
         found = saved.progress()
         history = [] if found is None else [_progress(*entry) for entry in found["history"]]
         if history and callback is not None:

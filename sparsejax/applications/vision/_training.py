@@ -1,9 +1,7 @@
 """Training in one compiled loop, for one model or several at once; what is done survives."""
 
-import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,7 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..._arrays import as_inexact
 from ..._checks import check_finite
-from .._files import digest, write_atomically
+from .._checkpoint import Checkpoint
+from .._files import digest
 from .._sizes import check_size
 
 Loss = Callable[[Any, Float[Array, "batch ..."], Int[Array, " batch"]], Float[Array, ""]]
@@ -154,11 +153,15 @@ def train(
     start = jax.vmap(optimiser.init) if key.ndim else optimiser.init
     empty = np.zeros((*key.shape, 0), images.dtype)
     state = _State(weights, start(weights), empty)
-    saved = None if checkpoint is None else _Checkpoint(Path(checkpoint))
-    if saved is not None:
+    saved = None
+    if checkpoint is not None:
         run = {"steps": steps, "batch": batch, "key": digest(jax.random.key_data(key))}
         run |= {"model": digest(*jax.tree.leaves(weights)), "data": digest(images, labels)}
-        state = saved.open(run, state)
+        saved = Checkpoint(checkpoint, run, "train")
+        found = saved.progress()
+        if found is not None:
+            losses = np.zeros((*key.shape, found["done"]), images.dtype)
+            state = saved.state(_State(weights, state.optimiser, losses))
     while (done := state.losses.shape[-1]) < steps:
         length = min(every, steps - done)
         step = _Step(rest, loss, optimiser, batch)
@@ -172,7 +175,7 @@ def train(
                 "rate may help."
             )
         if saved is not None:
-            saved.write(state)
+            saved.write({"done": done + length}, state)
         if callback is not None:
             callback(done + length, new)
     return Trained(eqx.combine(state.weights, rest), state.losses)
@@ -227,45 +230,6 @@ def _advance(
 
     end, losses = jax.lax.scan(body, start, done + jnp.arange(length))
     return end, jnp.moveaxis(losses, 0, -1)
-
-
-class _Checkpoint:
-    """A file: a line of JSON that identifies the run, and the state."""
-
-    def __init__(self, file: Path):
-        self._file = file
-
-    def open(self, run: dict[str, Any], start: _State) -> _State:
-        """What the run has saved, or its start."""
-        self._run = run
-        if not self._file.exists():
-            return start
-        with self._file.open("rb") as stream:
-            try:
-                found = json.loads(stream.readline())
-                done = found.pop("done")
-            except (ValueError, KeyError, AttributeError) as error:
-                raise ValueError(f"`checkpoint`: {self._file} is not one of `train`.") from error
-            other = [name for name, value in run.items() if found.get(name) != value]
-            if other:
-                raise ValueError(
-                    f"`checkpoint`: {self._file} holds a run with other {', '.join(other)}; "
-                    "finish that one, or delete the file."
-                )
-            shape = (*start.losses.shape[:-1], done)
-            like = _State(start.weights, start.optimiser, np.zeros(shape, start.losses.dtype))
-            return eqx.tree_deserialise_leaves(stream, like)
-
-    def write(self, state: _State) -> None:
-        """Save what is done."""
-        header = json.dumps(self._run | {"done": state.losses.shape[-1]}) + "\n"
-
-        def fill(scratch: Path) -> None:
-            with scratch.open("wb") as stream:
-                stream.write(header.encode())
-                eqx.tree_serialise_leaves(stream, state)
-
-        write_atomically(self._file, fill)
 
 
 def _checked_data(images: Any, labels: Any) -> tuple[Array, Array]:
