@@ -1,20 +1,19 @@
 """The bootstrap: fits to samples drawn with replacement."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._arguments import checked_max_steps, checked_problem, checked_solver, checked_tol
+from .._arguments import checked_problem
 from .._checks import check_interval
 from .._problem import Problem
 from .._solution import RESULTS, require_success
 from .._solve import solve
-from ..solvers import AbstractSolver, Auto
-from ._over_rows import checked_count, over_rows, reweighted
+from ..solvers import AbstractSolver
+from ._over_rows import Fitting, checked_count, checked_fitting, over_rows, reweighted
 
 
 class Bootstrap(eqx.Module):
@@ -126,11 +125,8 @@ def bootstrap(
     """
     problem = checked_problem(problem)
     num = checked_count("num", num)
-    solver = checked_solver(Auto() if solver is None else solver, problem)
-    goal = checked_tol(tol, problem.X.dtype)
-    limit = checked_max_steps(solver.default_max_steps if max_steps is None else max_steps)
-    devices = None if devices is None else tuple(devices)
-    fits = _bootstrap(problem, _draw(problem, num, key), goal, limit, solver, batch_size, devices)
+    fitting = checked_fitting(problem, tol, solver, max_steps, batch_size, devices)
+    fits = _bootstrap(problem, _draw(problem, num, key), fitting)
     if not throw:
         return fits
     return eqx.tree_at(lambda f: f.coefs, fits, require_success(fits.coefs, fits.results))
@@ -147,15 +143,11 @@ def _draw(problem: Problem, num: int, key: PRNGKeyArray) -> Float[Array, "num n"
 def _bootstrap(
     problem: Problem,
     counts: Float[Array, "num n"],
-    tol: Any,
-    max_steps: Any,
-    solver: AbstractSolver,
-    batch_size: int | None,
-    devices: Sequence[jax.Device] | None,
+    fitting: Fitting,
 ) -> Bootstrap:
     def fit(problem: Problem, counts: Float[Array, " n"]) -> Bootstrap:
         drawn = reweighted(problem, counts)
-        s = solve(drawn, solver, tol=tol, max_steps=max_steps, throw=False)
+        s = solve(drawn, fitting.solver, tol=fitting.tol, max_steps=fitting.max_steps, throw=False)
         return Bootstrap(s.coef, s.intercept, s.gap, s.kkt, s.result, counts)
 
-    return over_rows(fit, problem, counts, batch_size, devices)
+    return over_rows(fit, problem, counts, fitting.batch_size, fitting.devices)

@@ -1,20 +1,19 @@
 """Cross-validation: how well each strength predicts samples that the fit has not seen."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._arguments import checked_max_steps, checked_problem, checked_solver, checked_tol
+from .._arguments import checked_problem
 from .._path import checked_strengths, path
 from .._problem import Problem
 from .._solution import RESULTS, require_success
 from ..bilevel import Folds, KFold
-from ..solvers import AbstractSolver, Auto
-from ._over_rows import over_rows, reweighted
+from ..solvers import AbstractSolver
+from ._over_rows import Fitting, checked_fitting, over_rows, reweighted
 
 
 class CrossValidation(eqx.Module):
@@ -119,12 +118,9 @@ def cross_validate(
     """
     problem = checked_problem(problem)
     grid = checked_strengths(problem, num, ratio, strengths)
-    solver = checked_solver(Auto() if solver is None else solver, problem)
-    goal = checked_tol(tol, problem.X.dtype)
-    limit = checked_max_steps(solver.default_max_steps if max_steps is None else max_steps)
+    fitting = checked_fitting(problem, tol, solver, max_steps, batch_size, devices)
     folds = _checked_folds(folds, problem)
-    devices = None if devices is None else tuple(devices)
-    curve = _cross_validate(problem, folds, grid, goal, limit, solver, batch_size, devices)
+    curve = _cross_validate(problem, folds, grid, fitting)
     if not throw:
         return curve
     return eqx.tree_at(lambda c: c.losses, curve, require_success(curve.losses, curve.results))
@@ -145,11 +141,7 @@ def _cross_validate(
     problem: Problem,
     folds: Folds,
     strengths: Float[Array, " k"],
-    tol: Any,
-    max_steps: Any,
-    solver: AbstractSolver,
-    batch_size: int | None,
-    devices: Sequence[jax.Device] | None,
+    fitting: Fitting,
 ) -> CrossValidation:
     def fold(problem: Problem, weights: tuple[Array, Array]) -> tuple[Array, Array, RESULTS]:
         train, test = weights
@@ -157,9 +149,9 @@ def _cross_validate(
         fits = path(
             trained,
             strengths=strengths,
-            tol=tol,
-            solver=solver,
-            max_steps=max_steps,
+            tol=fitting.tol,
+            solver=fitting.solver,
+            max_steps=fitting.max_steps,
             throw=False,
         )
         measure = problem.loss.reweighted(test)
@@ -172,4 +164,6 @@ def _cross_validate(
 
     dtype = problem.X.dtype
     weights = folds.train.astype(dtype), folds.test.astype(dtype)
-    return CrossValidation(strengths, *over_rows(fold, problem, weights, batch_size, devices))
+    return CrossValidation(
+        strengths, *over_rows(fold, problem, weights, fitting.batch_size, fitting.devices)
+    )

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._arguments import checked_max_steps, checked_solver, checked_tol
 from .._problem import Problem
+from ..solvers import AbstractSolver, Auto
 
 
 def over_rows(
@@ -52,6 +54,31 @@ def over_rows(
 def reweighted(problem: Problem, factors: jax.Array) -> Problem:
     """The problem with its sample weights multiplied by factors: rows left out, or repeated."""
     return eqx.tree_at(lambda p: p.loss, problem, problem.loss.reweighted(factors))
+
+
+class Fitting(NamedTuple):
+    """How every fit is made, and how they are divided; checked."""
+
+    tol: Any
+    max_steps: Any
+    solver: AbstractSolver
+    batch_size: int | None
+    devices: tuple[jax.Device, ...] | None
+
+
+def checked_fitting(
+    problem: Problem,
+    tol: Any,
+    solver: AbstractSolver | None,
+    max_steps: int | None,
+    batch_size: int | None,
+    devices: Sequence[jax.Device] | None,
+) -> Fitting:
+    """The arguments that all functions of this room have."""
+    solver = checked_solver(Auto() if solver is None else solver, problem)
+    goal = checked_tol(tol, problem.X.dtype)
+    limit = checked_max_steps(solver.default_max_steps if max_steps is None else max_steps)
+    return Fitting(goal, limit, solver, batch_size, None if devices is None else tuple(devices))
 
 
 def checked_count(name: str, value: Any, least: int = 1) -> int:

@@ -1,22 +1,21 @@
 """Stability selection: features that are selected on most halves of the samples."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from .._arguments import checked_max_steps, checked_problem, checked_solver, checked_tol
+from .._arguments import checked_problem
 from .._arrays import as_inexact
 from .._checks import check_interval, is_concrete
 from .._path import checked_strengths, path
 from .._problem import Problem
 from .._solution import RESULTS, require_success
-from ..solvers import AbstractSolver, Auto
+from ..solvers import AbstractSolver
 from ..solvers._widths import any_task
-from ._over_rows import checked_count, over_rows, permutations, reweighted
+from ._over_rows import Fitting, checked_count, checked_fitting, over_rows, permutations, reweighted
 
 
 class StabilitySelection(eqx.Module):
@@ -154,12 +153,9 @@ def stability_selection(
     problem = checked_problem(problem)
     num = checked_count("num", num)
     grid = checked_strengths(problem, num_strengths, ratio, strengths)
-    solver = checked_solver(Auto() if solver is None else solver, problem)
-    goal = checked_tol(tol, problem.X.dtype)
-    limit = checked_max_steps(solver.default_max_steps if max_steps is None else max_steps)
+    fitting = checked_fitting(problem, tol, solver, max_steps, batch_size, devices)
     halves = _draw(problem, num, key, complementary)
-    devices = None if devices is None else tuple(devices)
-    chosen, gaps, results = _select(problem, halves, grid, goal, limit, solver, batch_size, devices)
+    chosen, gaps, results = _select(problem, halves, grid, fitting)
     if throw:
         gaps = require_success(gaps, results)
     return _summarised(grid, chosen, gaps, results, complementary)
@@ -192,24 +188,20 @@ def _select(
     problem: Problem,
     halves: Float[Array, "fits n"],
     strengths: Float[Array, " k"],
-    tol: Any,
-    max_steps: Any,
-    solver: AbstractSolver,
-    batch_size: int | None,
-    devices: Sequence[jax.Device] | None,
+    fitting: Fitting,
 ) -> tuple[Bool[Array, "fits k p"], Float[Array, "fits k"], RESULTS]:
     def half(problem: Problem, weights: Float[Array, " n"]) -> tuple[Array, Array, RESULTS]:
         fits = path(
             reweighted(problem, weights),
             strengths=strengths,
-            tol=tol,
-            solver=solver,
-            max_steps=max_steps,
+            tol=fitting.tol,
+            solver=fitting.solver,
+            max_steps=fitting.max_steps,
             throw=False,
         )
         return jax.vmap(any_task)(fits.coefs != 0), fits.gaps, fits.results
 
-    return over_rows(half, problem, halves, batch_size, devices)
+    return over_rows(half, problem, halves, fitting.batch_size, fitting.devices)
 
 
 @eqx.filter_jit
