@@ -51,12 +51,8 @@ class GramFISTA(AbstractGramSolver):
             return (state.gap > tol) & (state.count < self.max_iterations)
 
         def iterate(_: Int[Array, ""], state: _State) -> _State:
-            pull = problem.pull - problem.matvec(state.lookahead - start)
-            point = problem.prox(state.lookahead + step * pull, step)
-            uphill = jnp.vdot(state.lookahead - point, point - state.point) > 0
-            weight, following = restarted_momentum(state.momentum, uphill)
-            lookahead = point + weight * (point - state.point)
-            return _State(point, lookahead, following, state.gap, state.count + 1)
+            moved = accelerated_step(problem, step, state.point, state.lookahead, state.momentum)
+            return _State(*moved, state.gap, state.count + 1)
 
         def round_of(state: _State) -> _State:
             state = jax.lax.fori_loop(0, self.check_every, iterate, state)
@@ -69,3 +65,18 @@ class GramFISTA(AbstractGramSolver):
         # Once more from where it ended, in the units of the penalty, so that zeros are exact.
         coef = problem.prox_coef(final.point, jnp.finfo(tol.dtype).tiny * one)
         return jnp.where(final.count == 0, problem.start_coef, coef), final.count
+
+
+def accelerated_step(
+    problem: GramProblem,
+    step: Float[Array, ""],
+    point: Float[Array, "k ..."],
+    lookahead: Float[Array, "k ..."],
+    momentum: Float[Array, ""],
+) -> tuple[Float[Array, "k ..."], Float[Array, "k ..."], Float[Array, ""]]:
+    """One iteration of FISTA: the next point, from where to look further, and the momentum."""
+    pull = problem.pull - problem.matvec(lookahead - problem.start)
+    new = problem.prox(lookahead + step * pull, step)
+    uphill = jnp.vdot(lookahead - new, new - point) > 0
+    weight, momentum = restarted_momentum(momentum, uphill)
+    return new, new + weight * (new - point), momentum

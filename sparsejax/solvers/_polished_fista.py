@@ -5,12 +5,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._first_order import largest_eigenvalue, restarted_momentum, wave
+from .._first_order import largest_eigenvalue, wave
 from .._modules import replace
 from .._problem import Problem
 from .._together import largest
 from ..penalties import AbstractNewtonPenalty
 from ._gram import AbstractGramSolver, GramProblem
+from ._gram_fista import accelerated_step
 
 _PATIENCE = 5  # rounds without progress that mean rounding has been reached
 _POWER_STEPS = 20  # enough with the tenth that is added
@@ -66,12 +67,8 @@ class PolishedFISTA(AbstractGramSolver):
             return (state.best.gap > tol) & going
 
         def iterate(_: Int[Array, ""], state: _State) -> _State:
-            pull = problem.pull - problem.matvec(state.lookahead - start)
-            point = problem.prox(state.lookahead + step * pull, step)
-            uphill = jnp.vdot(state.lookahead - point, point - state.point) > 0
-            weight, momentum = restarted_momentum(state.momentum, uphill)
-            lookahead = point + weight * (point - state.point)
-            return replace(state, point=point, lookahead=lookahead, momentum=momentum)
+            moved = accelerated_step(problem, step, state.point, state.lookahead, state.momentum)
+            return _State(*moved, state.best, state.count, state.idle)
 
         def round_of(state: _State) -> _State:
             state = jax.lax.fori_loop(0, self.iterations, iterate, state)
