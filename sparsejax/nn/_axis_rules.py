@@ -44,6 +44,7 @@ class Node(NamedTuple):
 
 
 def constant(value: Any) -> Node:
+    """A number or an array that the model's code holds, whose axes are not channels."""
     return Node(value, None, new_axes(jnp.shape(value), "a constant of the model's code"))
 
 
@@ -210,6 +211,7 @@ def _window(equation: Any, operands: list[Node], value: Any) -> Node:
 
 
 def unknown(name: str, operands: list[Node], values: Sequence[Any]) -> list[Node]:
+    """Results of an operation without a rule: new axes, and those of its operands must stay."""
     for node in operands:
         fix((dim for axis in node.axes for dim in axis), f"an operand of {name}")
     varies = any(node.varying is not None for node in operands)
@@ -239,6 +241,7 @@ _RULES: dict[str, _Rule] = {
 
 
 def rule(name: str) -> _Rule | None:
+    """What an operation does to axes; None if that is not known."""
     if name in _ELEMENTWISE:
         return _elementwise
     if name in _WINDOWS:

@@ -136,14 +136,20 @@ def _form(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGra
 
     def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
         columns = problem.X.all_columns() if everything else problem.X.columns(chosen)
-        block = problem.loss.own_gram(columns, problem.y)
-        return jax.lax.dynamic_update_slice(gram, block, (0, 0))
+        return _formed(problem, gram, columns)
 
     if not everything:
         return kept.holding(chosen, form(kept.gram), p)
     # What the step before has formed still holds.
     gram = jax.lax.cond(kept.width == p, lambda gram: gram, form, kept.gram)
     return kept.holding(jnp.arange(p, dtype=chosen.dtype), gram, p)
+
+
+def _formed(
+    problem: Problem, gram: Float[Array, "k k"], columns: Float[Array, "w n"]
+) -> Float[Array, "k k"]:
+    """The memory with the Gram matrix of these columns in its leading block."""
+    return jax.lax.dynamic_update_slice(gram, problem.loss.own_gram(columns, problem.y), (0, 0))
 
 
 def _exchange(
@@ -182,8 +188,7 @@ def _exchange(
         return jax.lax.fori_loop(0, (count + _BLOCK - 1) // _BLOCK, fill, gram)
 
     def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        block = problem.loss.own_gram(problem.X.columns(index), problem.y)
-        return jax.lax.dynamic_update_slice(gram, block, (0, 0))
+        return _formed(problem, gram, problem.X.columns(index))
 
     # Where most rows are new, symmetry saves more than the few that are known.
     choice = (count > 0).astype(int) + (count > _MOST * width)
