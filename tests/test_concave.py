@@ -240,7 +240,8 @@ def test_strength_max():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda s: penalties.MCP(s, gamma=20.0),  # wide enough that no slope has ended
+        # Wide enough that no slope has ended.
+        pytest.param(lambda s: penalties.MCP(s, gamma=20.0), marks=pytest.mark.slow),
         lambda s: penalties.Lq(s, 0.3),
         pytest.param(lambda s: penalties.SCAD(s, gamma=20.0), marks=pytest.mark.slow),
         pytest.param(lambda s: penalties.LogSum(s, 0.3), marks=pytest.mark.slow),

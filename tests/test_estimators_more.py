@@ -228,7 +228,7 @@ def test_slope_with_one_strength_is_the_lasso():
 # --- classes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num", [2, 3])
+@pytest.mark.parametrize("num", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_logistic_regression_equals_scikit_learn(num):
     X, y = classes(num)
     alpha, w = 0.03, weights()

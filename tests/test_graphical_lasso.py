@@ -53,6 +53,7 @@ def exact(alpha, **options):
 
 
 @pytest.mark.parametrize("estimator", BOTH)
+@pytest.mark.slow
 def test_scikit_learns_own_checks(estimator):
     reports = check_estimator(estimator(), on_skip=None)
     skipped = [report["check_name"] for report in reports if report["status"] != "passed"]
