@@ -1,9 +1,11 @@
 """The same conditions for every solver, and a record of them."""
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ _ONE_THREAD = {
     "JAX_PLATFORMS": "cpu",
     "JAX_ENABLE_X64": "1",
 }
+_run = functools.partial(subprocess.run, check=True, capture_output=True)
 _UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 _PACKAGES = (
     *("jax", "jaxlib", "equinox", "jaxopt", "celer", "skglm", "scikit-learn"),
@@ -69,7 +72,8 @@ def adelie_python() -> str | None:
     """A Python that can import adelie, which pins NumPy below 2 and so needs its own venv.
 
     Taken from ``SPARSEJAX_BENCH_ADELIE`` or made in the cache folder; None where that fails
-    (no network), and the bench then goes on without adelie.
+    (no network, no Python below 3.13, for which alone such a NumPy has wheels), and the bench
+    then goes on without adelie.
     """
     given = os.environ.get("SPARSEJAX_BENCH_ADELIE")
     if given:
@@ -78,10 +82,29 @@ def adelie_python() -> str | None:
     python = folder / "bin" / "python"
     try:
         if not python.exists():
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True)
-            install = [python, "-m", "pip", "install", "--quiet", "adelie", "numpy<2"]
-            subprocess.run(install, check=True, capture_output=True)
-        subprocess.run([python, "-c", "import adelie"], check=True, capture_output=True)
+            _run([_python_below_3_13(), "-m", "venv", folder])
+            install = ["-m", "pip", "install", "--only-binary", ":all:", "adelie", "numpy<2"]
+            _run([python, *install])
+        _run([python, "-c", "import adelie"])
     except (OSError, subprocess.CalledProcessError):
+        shutil.rmtree(folder, ignore_errors=True)  # the next bench tries again
         return None
     return str(python)
+
+
+def _python_below_3_13() -> str:
+    if sys.version_info < (3, 13):
+        return sys.executable
+    pyenv = Path.home().glob(".pyenv/versions/3.1[12].*/bin")
+    for python in (
+        folder / name
+        for folder in [*map(Path, os.get_exec_path()), *pyenv]
+        for name in ("python3.12", "python3.11")
+    ):
+        # pyenv's names on the path may stand for nothing.
+        if (
+            python.exists()
+            and not subprocess.run([python, "-c", ""], capture_output=True).returncode
+        ):
+            return str(python)
+    raise FileNotFoundError("Python 3.11 or 3.12")

@@ -211,6 +211,7 @@ def test_ridge_against_its_closed_form(data):
     np.testing.assert_allclose(jax.grad(f)(0.3), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_elastic_net(data):
     X, y, v = data
 

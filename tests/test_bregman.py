@@ -57,6 +57,7 @@ def test_transport_on_a_cycle():
     np.testing.assert_allclose(solution.objective, 5.0, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_groups_end_in_the_limit():
     """An intercept, and rows that are free."""
     cp = pytest.importorskip("cvxpy")

@@ -92,7 +92,9 @@ def test_strength_max_of_the_lasso(fit_intercept, seed):
     np.testing.assert_allclose(sj.strength_max(problem), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["l1-weights", "l1-nonnegative", "elastic-net"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("l1-weights", marks=pytest.mark.slow), "l1-nonnegative", "elastic-net"]
+)
 @pytest.mark.parametrize("fit_intercept", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_strength_max_is_where_the_support_becomes_empty(name, fit_intercept):
     X, y, problem = _problem(name, 4, fit_intercept=fit_intercept)

@@ -64,7 +64,11 @@ def standardised_reference(model, X, y):
     ("options", "model"),
     [
         ([], Lasso(0.2, tol=1e-10)),
-        (["--penalty", "elastic_net", "--l1-ratio", 0.7], ElasticNet(0.2, l1_ratio=0.7, tol=1e-10)),
+        pytest.param(
+            ["--penalty", "elastic_net", "--l1-ratio", 0.7],
+            ElasticNet(0.2, l1_ratio=0.7, tol=1e-10),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_fixed_strength_agrees_with_scikit_learn(table, numbers, tmp_path, options, model):

@@ -260,6 +260,7 @@ def test_logistic_cross_validation_is_a_loop_of_fits():
     np.testing.assert_allclose(model.coef_, best.coef_, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_group_cross_validation_is_a_loop_of_fits():
     X, y = targets("numbers")
     groups = [0, 0, 1, 1, 2, 2, 3, 3]
@@ -458,6 +459,7 @@ def test_general_cross_validation_is_that_of_the_others():
     assert is_classifier(general)
 
 
+@pytest.mark.slow
 def test_general_cross_validation_equals_scikit_learn():
     X, y = targets("numbers")
     options = {"alphas": 10, "cv": 3, "eps": 1e-2}

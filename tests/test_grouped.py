@@ -54,7 +54,11 @@ def test_prox_against_brute_force(make):
         np.testing.assert_allclose(penalty.value(jnp.asarray(v)), (cost(v, v)) / 0.8, rtol=1e-12)
 
 
-@pytest.mark.parametrize("solver", [None, solvers.MultiStage()], ids=["auto", "stages"])
+@pytest.mark.parametrize(
+    "solver",
+    [None, pytest.param(solvers.MultiStage(), marks=pytest.mark.slow)],
+    ids=["auto", "stages"],
+)
 @pytest.mark.parametrize("name", ["mcp", pytest.param("scad", marks=pytest.mark.slow)])
 def test_solutions_are_stationary(name, solver):
     """By the definition: −∇loss is the slope times the direction, or no longer than that."""

@@ -112,7 +112,9 @@ def test_basis_pursuit_is_a_linear_programme():
     np.testing.assert_array_equal(np.asarray(solution.coef) == 0, (peer.x[:P] == peer.x[P:]))
 
 
-@pytest.mark.parametrize("solver", [solvers.PrimalDual(), solvers.Bregman()])
+@pytest.mark.parametrize(
+    "solver", [solvers.PrimalDual(), pytest.param(solvers.Bregman(), marks=pytest.mark.slow)]
+)
 def test_targets_out_of_reach_are_never_a_success(solver):
     X, y = _data(3)
     problem = sj.Problem(X, y, losses.Equality(), penalties.L1(1.0))

@@ -9,6 +9,7 @@ import scipy.optimize
 import sparsejax as sj
 from sparsejax.bilevel import SURE, Folds, Holdout, KFold, trust_steps, tune
 
+SLOW = pytest.mark.slow  # a program of its own
 pytestmark = pytest.mark.usefixtures("float64")
 
 N, P = 30, 12
@@ -92,7 +93,11 @@ def test_sure_is_unbiased():
 
 @pytest.mark.parametrize(
     "criterion",
-    [SURE(0.5), pytest.param(SURE(0.5, exact=True), marks=pytest.mark.slow), KFold(3)],
+    [
+        pytest.param(SURE(0.5), marks=SLOW),
+        pytest.param(SURE(0.5, exact=True), marks=SLOW),
+        KFold(3),
+    ],
     ids=["estimated", "exact", "folds"],
 )
 def test_hypergradients(data, criterion):

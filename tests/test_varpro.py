@@ -178,6 +178,7 @@ def test_square_root():
         assert jnp.any(solution.coef == 0)
 
 
+@pytest.mark.slow
 def test_smooth_losses():
     """Against proximal Newton, from far away too: exp overflows on the way."""
     X, y, weights = _data(0)

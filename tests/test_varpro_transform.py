@@ -36,6 +36,7 @@ def _check(X, problem, tol=1e-9, solver=None):
     return solution
 
 
+@pytest.mark.slow
 def test_groups_of_differences_of_a_regression():
     """Fewer samples than features; weights that vanish in the limit, around loops of the grid."""
     pytest.importorskip("cvxpy")
