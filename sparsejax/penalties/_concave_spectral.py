@@ -1,5 +1,6 @@
 """Concave functions of the singular values of a matrix of coefficients."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -7,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from ._concave import AbstractConcavePenalty
 from ._nuclear import Nuclear
 from ._of_sizes import AbstractOfSizes
-from ._spectral import AbstractSpectral, matrix, spectral_norm
+from ._spectral import AbstractSpectral, spectral_norm
 from ._weighted import known_profile
 
 
@@ -21,6 +22,8 @@ class Spectral(AbstractOfSizes, AbstractSpectral):
     penalty
         ``MCP``, ``SCAD``, ``CappedL1``, ``LogSum`` or ``Lq``; ``MultiStage`` takes all but the
         last, whose slope at zero is infinite.
+    shape
+        As for ``Nuclear``.
 
     Raises
     ------
@@ -46,9 +49,13 @@ class Spectral(AbstractOfSizes, AbstractSpectral):
     """
 
     penalty: AbstractConcavePenalty
+    shape: tuple[int, int] | None = eqx.field(static=True)
 
-    def __init__(self, penalty: AbstractConcavePenalty) -> None:
+    def __init__(
+        self, penalty: AbstractConcavePenalty, shape: tuple[int, int] | None = None
+    ) -> None:
         self.penalty = known_profile(penalty)
+        self.shape = shape
 
     def is_valid(self) -> Bool[Array, ""]:
         return self.penalty.is_valid()
@@ -85,12 +92,12 @@ class Spectral(AbstractOfSizes, AbstractSpectral):
 
     def strength_max(self, c: Float[Array, "p *tasks"]) -> Float[Array, ""]:
         """As for ``Nuclear``; ``TypeError`` where the slope at zero is infinite."""
-        return self.penalty.strength_max(spectral_norm(matrix(c)))
+        return self.penalty.strength_max(spectral_norm(self.matrix(c)))
 
     def touching(self, w: Float[Array, "p *tasks"]) -> Nuclear:
-        return Nuclear(self.penalty.slope(jnp.zeros((), w.dtype)))
+        return Nuclear(self.penalty.slope(jnp.zeros((), w.dtype)), self.shape)
 
     def tilt(self, w: Float[Array, "p *tasks"]) -> Float[Array, "p *tasks"]:
-        left, sizes, right = jnp.linalg.svd(matrix(w), full_matrices=False)
+        left, sizes, right = jnp.linalg.svd(self.matrix(w), full_matrices=False)
         missing = self.penalty.slope(jnp.zeros_like(sizes)) - self.penalty.slope(sizes)
         return ((left * missing) @ right).reshape(w.shape)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from .._arrays import inexact
 from ._groups import ratio
-from ._spectral import AbstractSpectral, matrix, spectral_norm
+from ._spectral import AbstractSpectral, spectral_norm
 
 
 class Nuclear(AbstractSpectral):
@@ -16,11 +16,16 @@ class Nuclear(AbstractSpectral):
     ----------
     strength
         Scalar ≥ 0.
+    shape
+        (rows, columns) of W where the coefficients are a vector, W's entries row by row: for
+        designs of matrices, such as ``designs.PerTask``, or matrix completion. None: the
+        coefficients (p, tasks) are W.
 
     Raises
     ------
     ValueError
-        If ``strength`` is negative or NaN, or not a scalar.
+        If ``strength`` is negative or NaN, or not a scalar; if ``shape`` does not have an entry
+        for each coefficient.
 
     Examples
     --------
@@ -37,6 +42,7 @@ class Nuclear(AbstractSpectral):
     """
 
     strength: Float[Array, ""] = eqx.field(converter=inexact("strength"))
+    shape: tuple[int, int] | None = eqx.field(default=None, static=True)
 
     def sizes_value(self, sizes: Float[Array, " r"]) -> Float[Array, " r"]:
         return self.strength * sizes
@@ -67,4 +73,4 @@ class Nuclear(AbstractSpectral):
         return 1.0 / jnp.maximum(1.0, ratio(self.strength_max(c), self.strength))
 
     def strength_max(self, c: Float[Array, "p *tasks"]) -> Float[Array, ""]:
-        return spectral_norm(matrix(c))
+        return spectral_norm(self.matrix(c))

@@ -22,11 +22,14 @@ class Schatten(AbstractSpectral):
         Scalar ≥ 0.
     q
         Scalar in [1, 2]: 1 is ``Nuclear``, 2 a ridge, strength·‖W‖². Below 1 it is not convex.
+    shape
+        As for ``Nuclear``.
 
     Raises
     ------
     ValueError
-        If ``strength`` is negative or NaN, or not a scalar; if ``q`` lies outside [1, 2].
+        If ``strength`` is negative or NaN, or not a scalar; if ``q`` lies outside [1, 2];
+        if ``shape`` does not have an entry for each coefficient.
 
     Examples
     --------
@@ -44,6 +47,7 @@ class Schatten(AbstractSpectral):
 
     strength: Float[Array, ""] = eqx.field(converter=inexact("strength"))
     q: Float[Array, ""] = eqx.field(converter=inexact("q"))
+    shape: tuple[int, int] | None = eqx.field(default=None, static=True)
 
     def __check_init__(self) -> None:
         check_interval("q", self.q, 1.0, 2.0)
@@ -54,7 +58,7 @@ class Schatten(AbstractSpectral):
     @property
     def _nuclear(self) -> Nuclear:
         """What the penalty is at q = 1."""
-        return Nuclear(self.strength)
+        return Nuclear(self.strength, self.shape)
 
     @property
     def _curved(self) -> Bool[Array, ""]:

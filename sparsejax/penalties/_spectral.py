@@ -1,8 +1,10 @@
 """Functions of the singular values of a matrix of coefficients."""
 
 import abc
+import math
 from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -15,13 +17,24 @@ from ._groups import root
 class AbstractSpectral(AbstractStrengthPenalty):
     """Σ_i φ(σ_i(W)): a subclass says what φ is, increasing with φ(0) = 0."""
 
+    # Of W, where the coefficients are its entries in a row.
+    shape: eqx.AbstractVar[tuple[int, int] | None]
+
     takes_tasks: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_nonnegative("strength", self.strength, ndim=0, finite=True)
 
     def check(self, num_features: int) -> None:
-        del num_features  # nothing here has one entry a feature
+        if self.shape is not None and math.prod(self.shape) != num_features:
+            raise ValueError(
+                f"`shape` {self.shape} has {math.prod(self.shape)} entries, but there are "
+                f"{num_features} features."
+            )
+
+    def matrix(self, w: Float[Array, "p *tasks"]) -> Float[Array, "p tasks"]:
+        """The coefficients as a matrix: a vector is one task, unless there is a ``shape``."""
+        return w.reshape(self.shape or (w.shape[0], -1))
 
     def is_valid(self) -> Bool[Array, ""]:
         return is_nonnegative(self.strength)
@@ -51,10 +64,10 @@ class AbstractSpectral(AbstractStrengthPenalty):
         """φ(σ) + φ*(γ) − σγ, where φ* may be finite up to ``slack`` times the end of its domain."""
 
     def value(self, w: Float[Array, "p *tasks"]) -> Float[Array, ""]:
-        return jnp.sum(self.sizes_value(singular_values(w)))
+        return jnp.sum(self.sizes_value(self._sizes(w)))
 
     def prox(self, v: Float[Array, "p *tasks"], step: Any) -> Float[Array, "p *tasks"]:
-        return _prox(self, matrix(v), jnp.asarray(step, v.dtype)).reshape(v.shape)
+        return _prox(self, self.matrix(v), jnp.asarray(step, v.dtype)).reshape(v.shape)
 
     def subdiff_distance(
         self, w: Float[Array, "p *tasks"], grad: Float[Array, "p *tasks"]
@@ -64,12 +77,12 @@ class AbstractSpectral(AbstractStrengthPenalty):
         U, V are the singular vectors of w, M is orthogonal to both with ‖M‖ ≤ φ′(0). A singular
         value counts as zero up to 10 max(p, tasks) ε of the largest, φ′(0) as the slope there.
         """
-        left, sizes, right = jnp.linalg.svd(matrix(w), full_matrices=False)
+        left, sizes, right = jnp.linalg.svd(self.matrix(w), full_matrices=False)
         rounding = 10 * max(left.shape[0], right.shape[1]) * jnp.finfo(w.dtype).eps
         zero = rounding * sizes[0]
         kept = sizes > zero
         left, right = left * kept, right * kept[:, None]
-        pull = -matrix(grad)
+        pull = -self.matrix(grad)
         rest = pull - left @ (left.T @ pull)
         rest = rest - (rest @ right.T) @ right
         a, rest_sizes, b = jnp.linalg.svd(rest, full_matrices=False)
@@ -85,20 +98,13 @@ class AbstractSpectral(AbstractStrengthPenalty):
         self, w: Float[Array, "p *tasks"], c: Float[Array, "p *tasks"]
     ) -> Float[Array, ""]:
         # That of the singular values, and what the singular vectors miss of von Neumann's bound.
-        left, sizes, right = jnp.linalg.svd(matrix(w), full_matrices=False)
-        aligned = jnp.sum(left * (matrix(c) @ right.T), axis=0)
-        duals, slack = singular_values(c), 1 + (4 + c.size) * float(jnp.finfo(c.dtype).eps)
+        left, sizes, right = jnp.linalg.svd(self.matrix(w), full_matrices=False)
+        aligned = jnp.sum(left * (self.matrix(c) @ right.T), axis=0)
+        duals, slack = self._sizes(c), 1 + (4 + c.size) * float(jnp.finfo(c.dtype).eps)
         return jnp.sum(self.sizes_gap(sizes, duals, slack)) + jnp.sum(sizes * (duals - aligned))
 
-
-def singular_values(w: Float[Array, "p *tasks"]) -> Float[Array, " r"]:
-    """Of a matrix (p, tasks), or of a vector (p,) as one task: its norm."""
-    return jnp.linalg.svd(matrix(w), compute_uv=False)
-
-
-def matrix(w: Float[Array, "p *tasks"]) -> Float[Array, "p tasks"]:
-    """The coefficients as a matrix: a vector is one task."""
-    return w.reshape(w.shape[0], -1)
+    def _sizes(self, w: Float[Array, "p *tasks"]) -> Float[Array, " r"]:
+        return jnp.linalg.svd(self.matrix(w), compute_uv=False)
 
 
 def spectral_norm(x: Float[Array, "p tasks"]) -> Float[Array, ""]:

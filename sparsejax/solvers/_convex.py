@@ -2,6 +2,7 @@
 
 from .._dual import needs_dual
 from .._problem import Problem
+from ..designs import PerTask
 from ..designs._dense import is_dense
 from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
 from ..losses._profiled import Profiled
@@ -42,5 +43,10 @@ def _is_pursuit(problem: Problem) -> bool:
 
 def _is_thin(problem: Problem) -> bool:
     """Whether the solution has low rank, and the design is one whose basis is worth finding."""
-    small = min(problem.X.shape) <= _DIAGONALISED
-    return isinstance(problem.penalty, Nuclear) and small and is_dense(problem.X)
+    if not isinstance(problem.penalty, Nuclear):
+        return False
+    if problem.penalty.shape is not None:
+        design = problem.X
+        small = isinstance(design, PerTask) and design.X.shape[1] <= _DIAGONALISED
+        return small and not problem.fit_intercept
+    return min(problem.X.shape) <= _DIAGONALISED and is_dense(problem.X)

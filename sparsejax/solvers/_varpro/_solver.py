@@ -11,6 +11,7 @@ from ..._certificate import Iterate, iterate_at
 from ..._dual import generic_solver
 from ..._infeasible import least_squares_ray, lies_outside_range
 from ..._problem import Problem
+from ...designs import PerTask
 from ...losses import (
     AbstractQuadraticLoss,
     AbstractSmoothLoss,
@@ -76,7 +77,8 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     the lowest objective.
 
     For the trace norm w = UV takes the place of w = u⊙v, with factors that grow until the pull has
-    no singular value above the strength.
+    no singular value above the strength. The tasks share a design, or have each their own
+    (``designs.PerTask``).
 
     For ``Analysis`` and ``TotalVariation`` the ridge is one of Dw, and its multipliers a = Dw/W are
     solved for, so that W may vanish; besides least squares and its like, ``Quantile`` is taken
@@ -129,6 +131,12 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             pair = f"{type(loss).__name__} with {type(penalty).__name__}"
             raise TypeError(f"VarPro does not support {pair}: use Auto().")
         if low_rank:
+            each = isinstance(problem.X, PerTask) and not problem.fit_intercept
+            if each is (penalty.shape is None):
+                raise TypeError(
+                    "VarPro takes a `shape` of Nuclear with designs.PerTask, without intercept: "
+                    "use FISTA()."
+                )
             return
         if not isinstance(penalty, AbstractVariationalPenalty):
             name, other = type(penalty).__name__, generic_solver(problem)

@@ -9,46 +9,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..._certificate import Iterate, iterate_at, objective_at_zero
 from ..._problem import Problem
+from ...penalties import Nuclear
 from ...penalties._spectral import spectral_norm
+from ._low_rank import AbstractLowRank, low_rank
 from ._minimise import AbstractOuterProblem, AbstractProjection, half_square, minimise
 
 _ROUND = 5  # steps of L-BFGS between two looks at the rank
 _PATIENCE = 3  # rounds without progress that mean rounding has been reached
 _NEGLIGIBLE = 1e-6  # singular value of B, relative to the largest, that makes room for others
-
-
-class Spectrum(eqx.Module):
-    """The problem in the basis of right singular vectors of A = diag(√h) X.
-
-    Rotations leave the trace norm alone, so with A = P diag(√d) Qᵀ and B = QᵀW
-
-        ‖√h(Y − XW)‖²/2 = Σ_i d_i ‖B_i‖²/2 − ⟨C, B⟩ + energy/2,   C = QᵀAᵀ√h Y,
-
-    with as many rows as the smaller side of X, and products with AᵀA cost no more than B itself.
-    """
-
-    curvature: Float[Array, " m"]  # d
-    target: Float[Array, "m tasks"]  # C
-    energy: Float[Array, ""]
-    basis: Float[Array, "p m"]  # Q, zero columns where d is rounding
-
-    def __init__(self, problem: Problem):
-        root_weights = jnp.sqrt(problem.loss.row_weights(problem.y))
-        targets = root_weights[:, None] * problem.y.reshape(problem.y.shape[0], -1)
-        rows = problem.X.all_columns() * root_weights  # Aᵀ
-        wide = rows.shape[0] > rows.shape[1]
-        d, vectors = jnp.linalg.eigh(rows.T @ rows if wide else rows @ rows.T)
-        used = d > d.shape[0] * jnp.finfo(d.dtype).eps * d[-1]
-        self.curvature = jnp.where(used, d, 0.0)
-        length = jnp.sqrt(jnp.where(used, d, 1.0))
-        basis = (rows @ vectors) / length if wide else vectors
-        self.basis = jnp.where(used, basis, 0.0)
-        self.target = self.basis.T @ (rows @ targets)
-        self.energy = jnp.vdot(targets, targets)
-
-    def pull(self, coef: Float[Array, "m tasks"]) -> Float[Array, "m tasks"]:
-        """C − d B."""
-        return self.target - self.curvature[:, None] * coef
 
 
 class _Thin(AbstractProjection):
@@ -63,43 +31,35 @@ class _Thin(AbstractProjection):
 
 
 class ThinFactor(AbstractOuterProblem):
-    """f(U) = min over V of ‖√h(Y − XUV)‖²/2 + λ(‖U‖² + ‖V‖²)/2, in the basis of ``Spectrum``.
+    """f(U) = min over V of ‖√h(Y − XUV)‖²/2 + λ(‖U‖² + ‖V‖²)/2, in the coordinates of ``data``.
 
-    With K = λI + Uᵀ diag(d) U: V = K⁻¹UᵀC and ∇f = λU − (C − dUV)Vᵀ. The variable is U divided by
-    ``scale``, which brings the curvature of its entries near to one.
+    ∇f = λU − (C − G UV)Vᵀ. The variable is U divided by ``scale``, which brings the curvature of
+    its entries near to one.
     """
 
-    spectrum: Spectrum
+    data: AbstractLowRank
     strength: Float[Array, ""]
     scale: Float[Array, "m r"]
     unit: Float[Array, ""]  # of gaps
 
     def project(self, v: Float[Array, "m r"], near: Any) -> _Thin:
         del near  # a linear system needs no start
-        left, spectrum = self.scale * v, self.spectrum
-        curved = spectrum.curvature[:, None] * left
-        matrix = left.T @ curved + self.strength * jnp.eye(left.shape[1], dtype=left.dtype)
-        rhs = left.T @ spectrum.target
-        factor = jax.scipy.linalg.cho_factor(matrix, lower=True)
-        right = jax.scipy.linalg.cho_solve(factor, rhs)
-        value = (self.strength * jnp.vdot(left, left) - jnp.vdot(rhs, right)) / 2
-        return _Thin(value, left, right)
+        left = self.scale * v
+        right, fitted = self.data.factor(left, self.strength)
+        return _Thin((self.strength * jnp.vdot(left, left) - fitted) / 2, left, right)
 
     def envelope(self, v: Float[Array, "m r"], projection: _Thin) -> Float[Array, ""]:
-        # Without forming U V, which is as large as the targets.
-        curved = self.spectrum.curvature[:, None] * projection.left
-        pulled = self.spectrum.target @ projection.right.T
-        pulled = pulled - curved @ (projection.right @ projection.right.T)
         left = self.scale * v
+        pulled = self.data.pulled(projection.left, projection.right)
         return self.strength * jnp.vdot(left, left) / 2 - jnp.vdot(left, pulled)
 
     def gap(self, projection: _Thin) -> Float[Array, ""]:
         """With the dual point s·(residual), and (‖U‖² + ‖V‖²)/2 for the trace norm."""
         coef = projection.coef
-        pull = self.spectrum.pull(coef)
+        pull = self.data.pull(coef)
         shrink = self.strength / jnp.maximum(spectral_norm(pull), self.strength)
         fitted = jnp.vdot(coef, pull)
-        square = self.spectrum.energy - jnp.vdot(coef, self.spectrum.target) - fitted
+        square = self.data.energy - jnp.vdot(coef, self.data.target) - fitted
         data = (1 - shrink) ** 2 * jnp.maximum(square, 0.0) / 2
         size = half_square((projection.left, projection.right))
         return (data + self.strength * size - shrink * fitted) / self.unit
@@ -122,19 +82,19 @@ def solve_thin(
     Every round begins with the balanced factor of the last coefficients and the singular pairs of
     the pull above the strength, which is where to escape from a saddle point. Widths grow.
     """
-    spectrum = Spectrum(problem)
-    rounding = jnp.finfo(tol.dtype).eps * spectral_norm(spectrum.target)
+    data = low_rank(problem)
+    rounding = jnp.finfo(tol.dtype).eps * spectral_norm(data.target)
     strength = jnp.maximum(problem.penalty.strength, rounding)
     unit = objective_at_zero(problem)
-    shape = spectrum.target.shape
+    shape = data.target.shape
 
     def state_at(coef: Array, gap: Array, steps: Array, stalled: Array) -> _State:
-        return _State(coef, *_columns(spectrum, strength, coef), gap, steps, stalled)
+        return _State(coef, *_columns(data, strength, coef), gap, steps, stalled)
 
     def round_of(state: _State, width: int) -> _State:
         sizes, chosen = jax.lax.top_k(state.sizes, width)
-        curved = spectrum.curvature[:, None] * sizes
-        thin = ThinFactor(spectrum, strength, 1 / jnp.sqrt(strength + curved), unit)
+        curved = data.curvature[:, None] * sizes
+        thin = ThinFactor(data, strength, 1 / jnp.sqrt(strength + curved), unit)
         first = state.columns[:, chosen] * jnp.sqrt(sizes) / thin.scale
         begun, limit = jnp.full_like(tol, jnp.inf), jnp.minimum(_ROUND, max_steps - state.steps)
         projection, steps = minimise(thin, first, begun, tol / 2, limit, memory)
@@ -147,7 +107,7 @@ def solve_thin(
         return (wanted <= width) | (state.steps == 0)
 
     zero = jnp.array(0)
-    coef = spectrum.basis.T @ start.coef.reshape(start.coef.shape[0], -1)
+    coef = data.lower(start.coef)
     state = state_at(coef, start.gap.astype(tol.dtype), zero, zero)
     for width in _widths(min(shape)):
 
@@ -157,30 +117,31 @@ def solve_thin(
 
         round_here = lambda state, width=width: round_of(state, width)  # noqa: E731
         state = jax.lax.while_loop(unfinished, round_here, state)
-    return _certified(problem, spectrum, state, start, tol), state.steps
+    return _certified(problem, data, state, start, tol), state.steps
 
 
 def _columns(
-    spectrum: Spectrum, strength: Float[Array, ""], coef: Float[Array, "m tasks"]
+    data: AbstractLowRank, strength: Float[Array, ""], coef: Float[Array, "m tasks"]
 ) -> tuple[Float[Array, " 2k"], Float[Array, "m 2k"]]:
     """The singular pairs of B, and those that the pull would add: how large, and where."""
     left, sizes, _ = jnp.linalg.svd(coef, full_matrices=False)
-    new, forces, _ = jnp.linalg.svd(spectrum.pull(coef), full_matrices=False)
-    along = spectrum.curvature @ new**2
+    new, forces, others = jnp.linalg.svd(data.pull(coef), full_matrices=False)
+    along = data.along(new, others)
     grown = jnp.maximum(forces - strength, 0.0) / jnp.where(along > 0, along, 1.0)
     return jnp.concatenate([sizes, grown]), jnp.concatenate([left, new], axis=1)
 
 
 def _certified(
-    problem: Problem, spectrum: Spectrum, state: _State, start: Iterate, tol: Float[Array, ""]
+    problem: Problem, data: AbstractLowRank, state: _State, start: Iterate, tol: Float[Array, ""]
 ) -> Iterate:
     """After a proximal step, so that what should be zero in the spectrum is; if that helps."""
-    step = 1 / jnp.max(spectrum.curvature)
+    step = 1 / data.steepest
     step = jnp.where(jnp.isfinite(step), step, 0.0)
-    proximal = problem.penalty.prox(state.coef + step * spectrum.pull(state.coef), step)
+    plain = Nuclear(problem.penalty.strength)  # of coordinates, which have a shape already
+    proximal = plain.prox(state.coef + step * data.pull(state.coef), step)
 
     def lifted(coef: Float[Array, "m tasks"]) -> Iterate:
-        return iterate_at(problem, (spectrum.basis @ coef).reshape(start.coef.shape))
+        return iterate_at(problem, data.lift(coef).reshape(start.coef.shape))
 
     def best(*candidates: Iterate) -> Iterate:
         index = jnp.argmin(jnp.stack([c.gap for c in candidates]))
