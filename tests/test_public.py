@@ -11,6 +11,7 @@ import sparsejax as sj
 
 ROOMS = [
     *("", "penalties", "losses", "designs", "solvers", "bilevel", "resampling", "streaming", "nn"),
+    "plotting",
     "applications.language",
     "applications.vision",
     "applications.pde",
@@ -29,6 +30,7 @@ PROMISED = {
     "IRLS LocalSearch HardThresholdingPursuit Lockstep PolishedFISTA",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
     "resampling": "bootstrap stability_selection cross_validate",
+    "plotting": "path cross_validation convergence selection sparsity singular_values",
     "streaming": "accumulate Moments npy_chunks parquet_chunks",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
     "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
