@@ -1,6 +1,5 @@
 """Figures: what is drawn, on which Axes, and that pyplot is left alone."""
 
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -151,8 +150,3 @@ def test_without_axes_a_pyplot_figure_is_opened():
     drawn = plotting.convergence({"A": ([1.0], [0.1])})
     assert drawn.figure.number in plt.get_fignums()
     plt.close(drawn.figure)
-
-
-def test_importing_sparsejax_does_not_import_matplotlib():
-    code = "import sys, sparsejax.plotting; sys.exit('matplotlib' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
