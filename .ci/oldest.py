@@ -10,6 +10,8 @@ from pathlib import Path
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 groups = project["optional-dependencies"]
 requirements = project["dependencies"] + groups["table"] + groups["test"] + groups["dev"]
+requirements += groups["docs"]
 for requirement in sorted(set(requirements)):
-    name, bound = re.fullmatch(r"([\w-]+)>=([\w.]+)", requirement).groups()
+    # Constraints name no extras.
+    name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\w.]+)", requirement).groups()
     print(f"{name}=={bound}")

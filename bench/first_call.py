@@ -73,7 +73,10 @@ def measure() -> dict[str, dict[str, float]]:
         seconds = time.perf_counter() - start
         steps[name] = {"seconds": seconds, "compilations": compilations[0] - before}
 
+    timed("import jax, equinox", lambda: [__import__(name) for name in ("jax", "equinox")])
     timed("import sparsejax", lambda: __import__("sparsejax"))
+    # Names are imported when they are first asked for.
+    timed("from sparsejax import solve", lambda: __import__("sparsejax").solve)
     import jax
     import numpy as np
 

@@ -46,7 +46,8 @@ def solve(
     problem
         What to solve.
     solver
-        ``solvers.Auto()`` by default.
+        Any of ``sparsejax.solvers``; ``solvers.Auto()`` by default, which picks one by the loss and
+        the penalty.
     tol
         Largest duality gap, relative to the objective at zero, that counts as converged. Never
         taken below the resolution of the dtype (1e-6 in float32, 1e-15 in float64). For concave
@@ -82,6 +83,13 @@ def solve(
     [1.5, -0.5, 0.0]
     >>> bool(solution.gap <= 1e-6)
     True
+
+    Notes
+    -----
+    For double precision set ``JAX_ENABLE_X64=1``; in single, ask for 1e-6 or more. The first call
+    at new shapes compiles, for seconds. For many strengths use ``path``, to choose one
+    ``bilevel.tune`` or ``resampling.cross_validate``; derivatives by ``jax.grad`` and its like go
+    through ``solve`` itself. docs/support.md says which solver takes what.
     """
     problem = checked_problem(problem)
     solver = _AUTO if solver is None else solver

@@ -2,6 +2,8 @@
 
 import importlib
 import inspect
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import sparsejax as sj
 
 ROOMS = [
     *("", "penalties", "losses", "designs", "solvers", "bilevel", "resampling", "streaming", "nn"),
+    "plotting",
     "applications.language",
     "applications.vision",
     "applications.pde",
@@ -29,6 +32,7 @@ PROMISED = {
     "IRLS LocalSearch HardThresholdingPursuit Lockstep PolishedFISTA",
     "bilevel": "tune trust_steps Holdout KFold Folds SURE",
     "resampling": "bootstrap stability_selection cross_validate",
+    "plotting": "path cross_validation convergence selection sparsity singular_values",
     "streaming": "accumulate Moments npy_chunks parquet_chunks",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
     "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
@@ -88,6 +92,40 @@ def test_every_parameter_of_a_public_function_is_annotated(item):
         return
     for name, parameter in inspect.signature(item).parameters.items():
         assert name == "self" or parameter.annotation is not parameter.empty, name
+
+
+def test_all_names_the_public_surface():
+    """Every name is in __all__, is what its home calls it, and shows where one would look."""
+    assert sj.__all__ == sorted([*sj._ROOMS, *sj._HOMES], key=lambda n: (not n.isupper(), n))
+    assert set(sj.__all__) <= set(dir(sj))
+    folders = {path.name for path in Path(sj.__path__[0]).iterdir() if path.is_dir()}
+    assert set(sj._ROOMS) == {name for name in folders if not name.startswith("_")}
+    for name in sj._HOMES:
+        assert getattr(sj, name).__name__ == name
+    with pytest.raises(AttributeError, match="'sparsejax' has no attribute 'lasso'"):
+        sj.lasso  # noqa: B018
+
+
+def test_importing_sparsejax_imports_nothing_that_is_not_used():
+    """Not scikit-learn to solve, not Matplotlib for what is only drawn, and nothing at first."""
+    code = """
+import sys
+import sparsejax as sj
+assert "jax" not in sys.modules
+sj.plotting, sj.solve, sj.nn
+sys.exit(any(name in sys.modules for name in ("matplotlib", "sklearn")))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_answers_what_a_user_asks():
+    """Arguments with their defaults, what comes back, what is raised, an example; and the rooms."""
+    text = inspect.getdoc(sj.solve)
+    for name in inspect.signature(sj.solve).parameters:
+        assert f"{name}\n    " in text, name
+    for heading in ("Returns", "Raises", "Examples", "Notes"):
+        assert f"{heading}\n{'-' * len(heading)}" in text
+    assert all(f"``{room}``" in sj.__doc__ for room in sj._ROOMS)
 
 
 def test_no_file_is_long():

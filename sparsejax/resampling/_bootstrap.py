@@ -109,12 +109,12 @@ def bootstrap(
     Examples
     --------
     >>> import jax, numpy as np, sparsejax as sj
-    >>> X, y = np.eye(4), np.array([4.0, 4.0, 0.1, 0.1])
-    >>> problem = sj.Problem(X, y, penalty=sj.penalties.L1(0.1))
+    >>> X = np.random.default_rng(0).normal(size=(50, 8))
+    >>> problem = sj.Problem(X, X[:, 2] - X[:, 5], penalty=sj.penalties.L1(0.1))
     >>> fits = sj.resampling.bootstrap(problem, 20, jax.random.key(0))
     >>> fits.coefs.shape, fits.counts.sum(axis=1)[0].item()
-    ((20, 4), 4.0)
-    >>> bool((fits.frequencies[:2] > fits.frequencies[2:]).all())
+    ((20, 8), 50.0)
+    >>> bool((fits.frequencies[np.array([2, 5])] == 1).all())
     True
 
     Notes

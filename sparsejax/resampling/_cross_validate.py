@@ -105,8 +105,8 @@ def cross_validate(
     Examples
     --------
     >>> import numpy as np, sparsejax as sj
-    >>> X = np.random.default_rng(0).normal(size=(40, 5))
-    >>> problem = sj.Problem(X, X[:, 0], penalty=sj.penalties.L1(1.0))
+    >>> X = np.random.default_rng(0).normal(size=(50, 8))
+    >>> problem = sj.Problem(X, X[:, 2] - X[:, 5], penalty=sj.penalties.L1(1.0))
     >>> curve = sj.resampling.cross_validate(problem, 4, [0.5, 0.1, 0.01])
     >>> curve.losses.shape, round(float(curve.best), 3)
     ((4, 3), 0.01)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from ...nn._leaves import chosen_leaves
-from ...plotting import _axes, _tidy
+from ...plotting._axes import axes_or_new, tidy
 from ._problem import Problem, Reference
 from ._solve import predict, reference_of
 
@@ -50,12 +50,12 @@ def draw_solution(problem: Problem, network: Any, ax: Axes | None = None) -> Axe
     """
     reference, values = _on_grid(problem, network)
     if len(reference.axes) == 1:
-        ax = _axes(ax)
+        ax = axes_or_new(ax)
         ax.plot(reference.axes[0], _size(reference.values), color="0.6", label="reference")
         ax.plot(reference.axes[0], _size(values), color="C3", label="network")
         ax.set_xlabel("x")
         ax.legend(frameon=False)
-        _tidy(ax)
+        tidy(ax)
         return ax
     return _image(reference, _size(values), "RdBu_r", problem.name, ax)
 
@@ -80,10 +80,10 @@ def draw_error(problem: Problem, network: Any, ax: Axes | None = None) -> Axes:
     reference, values = _on_grid(problem, network)
     distance = np.linalg.norm(values - reference.values, axis=-1)
     if len(reference.axes) == 1:
-        ax = _axes(ax)
+        ax = axes_or_new(ax)
         ax.plot(reference.axes[0], distance, color="C3")
         ax.set(xlabel="x", ylabel="distance to the reference")
-        _tidy(ax)
+        tidy(ax)
         return ax
     return _image(reference, distance, "magma", "distance to the reference", ax)
 
@@ -120,7 +120,7 @@ def draw_weights(network: Any, layer: int, ax: Axes | None = None) -> Axes:
         raise ValueError(f"`layer` must be one of {len(weights)}; got {layer}.")
     name, weight = list(weights.items())[layer]
     sizes = np.abs(np.asarray(weight))
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     shown = ax.imshow(np.where(sizes == 0, np.nan, sizes), cmap="viridis", aspect="auto")
     ax.figure.colorbar(shown, ax=ax)
     zeros = np.mean(sizes == 0)
@@ -144,7 +144,7 @@ def _size(values: np.ndarray) -> np.ndarray:
 def _image(
     reference: Reference, values: np.ndarray, colours: str, title: str, ax: Axes | None
 ) -> Axes:
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     shown = ax.pcolormesh(*reference.axes, values.T, cmap=colours, shading="nearest")
     ax.figure.colorbar(shown, ax=ax)
     ax.set(xlabel="t", ylabel="x", title=title)
