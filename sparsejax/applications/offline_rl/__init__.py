@@ -12,6 +12,8 @@ from ._figures import draw_curves as draw_curves
 from ._held_out import HeldOut as HeldOut
 from ._iql import IQL as IQL
 from ._load import load as load
+from ._methods import ALGORITHMS as ALGORITHMS, methods as methods
+from ._outside import OutsideEvaluation as OutsideEvaluation, hopper as hopper
 from ._policy import Policy as Policy
 from ._rules import (
     SET as SET,

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ... import nn
 from ...penalties import AbstractPenalty
@@ -64,7 +64,6 @@ class Training(eqx.Module):
         nets, memory = dict(state.nets), dict(state.memory)
         used = used_of(state.nets, state.masks)
         slow = used_of(state.slow, state.masks)
-        now = number % algorithm.delay == 0
         losses = {}
         for (name, loss), one in zip(algorithm.losses().items(), keys, strict=True):
             move = partial(
@@ -72,15 +71,20 @@ class Training(eqx.Module):
             )
             given = nets[name], memory[name]
             if name in algorithm.delayed:
-                found = jax.lax.cond(now, move, _stay, *given)
+                found = jax.lax.cond(self.moves(name, number), move, _stay, *given)
             else:
                 found = move(*given)
             nets[name], memory[name], losses[name] = found
             used = used | {name: _used(nets[name], state.masks.get(name))}
-        part = jnp.where(now, algorithm.follow, 0.0)
+        part = jnp.where(number % algorithm.delay == 0, algorithm.follow, 0.0)
         new = {name: nets[name] for name in state.slow}
         slow = jax.tree.map(lambda a, b: a + part.astype(a.dtype) * (b - a), state.slow, new)
         return State(nets, slow, memory, state.masks), losses
+
+    def moves(self, name: str, number: Int[Array, "*steps"]) -> Bool[Array, "*steps"]:
+        """Whether a network is trained in a step."""
+        every = self.algorithm.delay if name in self.algorithm.delayed else 1
+        return number % every == 0
 
     def _move(
         self, name: str, mask: Any, objective: Objective, net: Any, moments: Any
@@ -150,8 +154,8 @@ def _with(loss: Loss, nets: Any, slow: Any, batch: Transitions, key: PRNGKeyArra
 
 
 def _stay(net: Any, moments: Any) -> tuple[Any, Any, Float[Array, ""]]:
-    """A network that does not move, and has no loss."""
-    return net, moments, jnp.full((), jnp.nan, jax.tree.leaves(net)[0].dtype)
+    """A network that does not move, and is not asked for its loss."""
+    return net, moments, jnp.zeros((), jax.tree.leaves(net)[0].dtype)
 
 
 def _used(net: Any, mask: Any) -> Any:

@@ -54,8 +54,14 @@ class Evaluation(eqx.Module):
     def __call__(self, policies: Policy, keys: PRNGKeyArray) -> Float[np.ndarray, " seeds"]:
         """One score a policy."""
         means = np.asarray(_means(self.task, policies, keys, self.episodes))
-        low, high = float(self.random), float(self.expert)
-        return 100 * (means - low) / (high - low)
+        return normalised(means, float(self.random), float(self.expert))
+
+
+def normalised(
+    means: Float[np.ndarray, " seeds"], random: float, expert: float
+) -> Float[np.ndarray, " seeds"]:
+    """Returns on a scale from random actions to the expert."""
+    return 100 * (means - random) / (expert - random)
 
 
 @eqx.filter_jit

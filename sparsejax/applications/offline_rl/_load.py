@@ -81,9 +81,10 @@ def load(path: str | os.PathLike[str]) -> Transitions:
 def _read_npz(file: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as stored:
-            return _flat({name: stored[name] for name in stored.files}, str(file))
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"{file}: is no NPZ file, or a damaged one ({error}).") from error
+            arrays = {name: stored[name] for name in stored.files}
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{file}: is no NPZ file of numbers, or a damaged one.") from error
+    return _flat(arrays, str(file))
 
 
 def _read_hdf5(file: Path) -> dict[str, np.ndarray]:

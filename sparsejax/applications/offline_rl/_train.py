@@ -32,7 +32,7 @@ class Progress(NamedTuple):
     done, steps
         Of the training.
     losses
-        By network: of every seed, the mean since the last report.
+        By network: of every seed, the mean since the last report (0 if it did not move).
     scores
         Of every seed; empty where nothing evaluates.
     """
@@ -241,9 +241,11 @@ def _advance(
     def body(state: State, number: Array) -> tuple[State, dict[str, Array]]:
         return of_all(state, data, keys, number)
 
-    state, losses = jax.lax.scan(body, state, done + jnp.arange(length))
-    # Networks that move only now and then have no loss (NaN) between.
-    return state, {name: jnp.nanmean(of, axis=0) for name, of in losses.items()}
+    numbers = done + jnp.arange(length)
+    state, losses = jax.lax.scan(body, state, numbers)
+    moves = {name: training.moves(name, numbers) for name in losses}
+    count = {name: jnp.maximum(jnp.sum(moved), 1) for name, moved in moves.items()}
+    return state, {name: jnp.sum(of, axis=0) / count[name] for name, of in losses.items()}
 
 
 def _check_finite(progress: Progress, length: int, seeds: Sequence[int]) -> None:

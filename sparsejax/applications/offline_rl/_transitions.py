@@ -61,20 +61,18 @@ class Transitions(eqx.Module):
                 f"with a step at least; got shape {self.observations.shape}."
             )
         expected = {
-            "actions": (*steps, *self.actions.shape[-1:]),
+            "actions": (*steps, self.actions.shape[-1] if self.actions.ndim else 0),
             "rewards": steps,
             "next_observations": self.observations.shape,
             "terminals": steps,
         }
         for name, shape in expected.items():
             found = getattr(self, name).shape
-            if found != shape or len(found) < len(steps):
+            if found != shape:
                 raise ValueError(
                     f"`{name}` must have a row for each of the observations, of shape "
                     f"{self.observations.shape}; got shape {found}."
                 )
-        if self.actions.ndim != self.observations.ndim:
-            raise ValueError(f"`actions` must be vectors; got shape {self.actions.shape}.")
         for name in ("observations", *expected):
             check_finite(name, getattr(self, name))
         for name, low in (("actions", -1), ("terminals", 0)):
