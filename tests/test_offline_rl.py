@@ -1,5 +1,7 @@
 """Offline reinforcement learning: losses, masks, tasks, data, training, scores, command."""
 
+import itertools
+import json
 import math
 
 import equinox as eqx

@@ -30,7 +30,12 @@ from ._task import (
 )
 from ._tasks import Cartpole as Cartpole, Distracted as Distracted, Pendulum as Pendulum
 from ._td3_bc import TD3BC as TD3BC
-from ._train import Progress as Progress, Trained as Trained, train as train
+from ._train import (
+    Evaluate as Evaluate,
+    Progress as Progress,
+    Trained as Trained,
+    train as train,
+)
 from ._transitions import (
     Transitions as Transitions,
     collect as collect,

@@ -107,7 +107,8 @@ def hopper(episodes: int = 3) -> OutsideEvaluation:
     )
 
 
-_HOPPER_RANDOM, _HOPPER_EXPERT = 20.0, 2539.0
+# Means of 20 episodes of random actions, and of the ten that the published data are from.
+_HOPPER_RANDOM, _HOPPER_EXPERT = 20.4, 2539.0
 
 
 @eqx.filter_jit
