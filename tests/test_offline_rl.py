@@ -1,5 +1,6 @@
 """Offline reinforcement learning: losses, masks, tasks, data, training, scores, command."""
 
+import argparse
 import itertools
 import json
 import math
@@ -12,8 +13,10 @@ import pytest
 import scipy.stats
 
 import sparsejax as sj
+from sparsejax._cli import _offline_rl
 from sparsejax._cli._main import main
 from sparsejax.applications import offline_rl as rl
+from sparsejax.applications.offline_rl import _train
 from sparsejax.applications.offline_rl._agent import Training
 from sparsejax.applications.offline_rl._networks import Sizes
 from sparsejax.applications.offline_rl._policy import Scaling
@@ -23,9 +26,21 @@ PENDULUM = rl.Pendulum(horizon=10)
 SIZES = Sizes(8, 2, 0.0)
 
 
+OPTIONS = {"steps": 12, "width": 8, "batch": 16, "every": 1, "learning_rate": 1e-2}
+RULE = rl.SNIP(0.3, every=2, until=6)
+PENALTIES = {"critics": sj.penalties.L1(2.0)}
+TASK = rl.Evaluation(PENDULUM, episodes=2)
+
+
 @pytest.fixture(scope="module")
 def data():
     return rl.collect(PENDULUM, 40, jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def sets():
+    keys = jnp.stack([jax.random.key(i) for i in (0, 1)])
+    return jax.vmap(lambda key: rl.collect(PENDULUM, 40, key))(keys)
 
 
 # Losses against NumPy
@@ -128,45 +143,26 @@ def test_dropout_is_for_training_alone(data):
 # Masks
 
 
-def training(rule=None, **changes):
-    arguments = {
-        "algorithm": rl.TD3BC(),
-        "rule": rule,
-        "penalties": {},
-        "sizes": SIZES,
-        "steps": 100,
-        "batch": 16,
-        "learning_rate": 1e-2,
-    }
-    return Training(**arguments | changes)
-
-
 def weights(tree):
     """The weights of layers, in one vector; or of masks."""
     leaves = [np.asarray(x) for x in jax.tree.leaves(tree) if x.ndim == 2]
     return np.concatenate([leaf.ravel() for leaf in leaves])
 
 
-@eqx.filter_jit
-def some_steps(how, data, num):
-    """The states at the start and after each of some steps."""
-    start = how.start(data, jax.random.key(4))
-
-    def body(state, number):
-        state, _ = how.step(state, data, jax.random.key(5), number)
-        return state, state
-
-    return start, jax.lax.scan(body, start, jnp.arange(num))[1]
-
-
-def states(how, data, num):
-    start, later = some_steps(how, data, num)
-    return [start, *(jax.tree.map(lambda x, i=i: x[i], later) for i in range(num))]
+def states(algorithm, rule, penalties, sets, num):
+    """The states of the first seed at the start and after each step, by training's own programs."""
+    how = Training(algorithm, rule, penalties, SIZES, 12, 16, jnp.array(1e-2))
+    keys = jnp.stack([jax.random.key(seed) for seed in (3, 4)])
+    _, scaled = _train._scaled(sets, 0, 2)
+    state, found = _train._start(how, scaled, keys, 0), []
+    for step in range(num + 1):
+        found.append(jax.tree.map(lambda x: x[0], state))
+        state, _ = _train._advance(how, state, scaled, keys, jnp.array(step), 1, 0)
+    return found
 
 
-def test_unused_weights_keep_their_values_and_come_back_with_them(data):
-    penalties = {"critics": sj.penalties.L1(2.0)}
-    found = states(training(rl.SNIP(0.3, every=2, until=6), penalties=penalties), data, 10)
+def test_unused_weights_keep_their_values_and_come_back_with_them(sets):
+    found = states(rl.TD3BC(), RULE, PENALTIES, sets, 10)
     names, returned, changes = ("actor", "critics"), 0, []
     for before, after in itertools.pairwise(found):
         changes.append(
@@ -234,11 +230,12 @@ def test_exchanged_weights_begin_at_zero(data, rule):
     np.testing.assert_array_equal(weights(end), before)
 
 
-def test_unused_weights_are_zero_where_the_rule_forgets(data):
-    for state in states(training(rl.SET(0.3, every=2, until=4, fraction=0.5)), data, 5):
-        for nets in (state.nets, state.slow):
-            for name, net in nets.items():
-                assert not weights(net)[~weights(state.masks[name])].any()
+def test_unused_weights_are_zero_where_the_rule_forgets(sets):
+    found = states(rl.BC(), rl.SET(0.3, every=2, until=4, fraction=0.5), {}, sets, 5)
+    for state in found:
+        used = weights(state.masks["actor"])
+        assert not weights(state.nets["actor"])[~used].any()
+    assert np.any(used != weights(found[0].masks["actor"]))
 
 
 def test_when_masks_are_decided():
@@ -329,19 +326,8 @@ def test_scaling_is_by_mean_and_deviation(data):
 # Training
 
 
-OPTIONS = {"steps": 12, "width": 8, "batch": 16, "every": 4}
-RULE = rl.SNIP(0.3, every=2, until=8)
-TASK = rl.Evaluation(PENDULUM, episodes=2)
-
-
-@pytest.fixture(scope="module")
-def sets():
-    keys = jnp.stack([jax.random.key(i) for i in (0, 1)])
-    return jax.vmap(lambda key: rl.collect(PENDULUM, 40, key))(keys)
-
-
-def run(data, rule=RULE, seeds=(3, 4), **options):
-    return rl.train(rl.TD3BC(), data, rule, seeds=seeds, **OPTIONS | options)
+def run(data, rule=RULE, penalties=PENALTIES, seeds=(3, 4), **options):
+    return rl.train(rl.TD3BC(), data, rule, penalties, seeds=seeds, **OPTIONS | options)
 
 
 @pytest.fixture(scope="module")
@@ -382,12 +368,12 @@ def test_a_killed_run_goes_on_and_reaches_the_same_numbers(sets, trained, tmp_pa
     with pytest.raises(Kill):
         run(sets, evaluate=TASK, checkpoint=file, callback=kill)
     again = run(sets, evaluate=TASK, checkpoint=file, callback=seen.append)
-    assert [step.done for step in seen] == [8, 12]
+    assert [step.done for step in seen] == [8, 9, 10, 11, 12]
     assert eqx.tree_equal(again.networks, trained.networks)
     assert again.history == trained.history
     for options, named in (
         ({"seeds": (3, 5)}, "seeds"),
-        ({"rule": rl.SNIP(0.4, every=2, until=8)}, "rule"),
+        ({"rule": rl.SNIP(0.4, every=2, until=6)}, "rule"),
         ({"penalties": {"critics": sj.penalties.L1(0.1)}}, "penalties"),
         ({"width": 9}, "width"),
     ):
@@ -396,17 +382,19 @@ def test_a_killed_run_goes_on_and_reaches_the_same_numbers(sets, trained, tmp_pa
 
 
 def test_history_has_losses_and_scores(trained):
-    assert [step.done for step in trained.history] == [4, 8, 12]
+    assert [step.done for step in trained.history] == list(range(1, 13))
     for step in trained.history:
         assert set(step.losses) == {"actor", "critics"}
-        assert all(np.isfinite(of).all() and len(of) == 2 for of in step.losses.values())
+        assert all(len(of) == 2 for of in step.losses.values())
+        assert all(loss > 0 for loss in step.losses["critics"])
+        assert all((loss != 0) == (step.done % 2 == 1) for loss in step.losses["actor"])
     last = np.mean([step.scores for step in trained.history[-2:]], axis=0)
     np.testing.assert_allclose(trained.scores(last=2), last)
 
 
 def test_a_loss_that_is_not_finite_is_named(sets):
     with pytest.raises(
-        FloatingPointError, match=r"of the \w+ is not finite within steps 0 to 4.*3, 4"
+        FloatingPointError, match=r"of the \w+ is not finite within steps \d+ to \d+.*3, 4"
     ):
         run(sets, learning_rate=1e30)
 
@@ -498,7 +486,7 @@ def test_curves_show_means_with_intervals(trained, sets):
 
     ax = rl.draw_curves({"one": trained}, Figure().subplots())
     (line,) = ax.get_lines()
-    assert list(line.get_xdata()) == [4, 8, 12]
+    assert list(line.get_xdata()) == list(range(1, 13))
     expected = [rl.interquartile_mean(step.scores).value for step in trained.history]
     np.testing.assert_allclose(line.get_ydata(), expected)
     with pytest.raises(ValueError, match="'two' was trained without `evaluate`"):
@@ -640,34 +628,36 @@ def test_arguments_of_training_are_named(data, sets):
 # The command
 
 
-def command(out, *options):
+def command(file, out, *options):
     return [
-        *("offline-rl", "--methods", "dense", "iterative", "--num", "60", "--seeds", "2"),
+        *("offline-rl", "--methods", "dense", "iterative", "--data", str(file), "--seeds", "2"),
         *("--algorithm", "bc", "--steps", "20", "--width", "8", "--batch", "8", "--keep", "0.25"),
         *("--out", str(out), *map(str, options)),
     ]
 
 
 def test_command_interrupted_goes_on_and_reports(tmp_path, capsys, monkeypatch):
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    assert main(command(whole)) == 0
+    file, whole, out = stored(tmp_path, "npz"), tmp_path / "whole", tmp_path / "out"
+    assert main(command(file, whole)) == 0
     assert {file.name for file in whole.iterdir()} == {
         *("scores.csv", "report.json", "curves.png", "policies-dense.npz"),
         "policies-iterative.npz",
     }
     report = json.loads((whole / "report.json").read_text())
     lines = (whole / "scores.csv").read_text().splitlines()
-    assert lines[0] == "method,seed,step,score"
+    assert lines[0] == "method,seed,step,held-out_error"
     assert len(lines) == 1 + 2 * 2 * 10
     assert report["methods"]["dense"]["zeros"] == 0
     assert report["methods"]["iterative"]["zeros"] == pytest.approx(0.75, abs=0.01)
     last = [float(line.split(",")[3]) for line in lines if line.startswith("dense,1,")][-3:]
     assert report["methods"]["dense"]["scores"][1] == pytest.approx(np.mean(last))
     with np.load(whole / "policies-iterative.npz") as policies:
-        assert policies["actor.network.layers.0.weight"].shape == (2, 8, 11)
-    assert "interquartile mean" in capsys.readouterr().out
+        assert policies["actor.network.layers.0.weight"].shape == (2, 8, 2)
+    shown = capsys.readouterr().out
+    assert "steps.npz: held-out error" in shown
+    assert "interquartile mean" in shown
 
-    advance, calls = rl._train._advance, []
+    advance, calls = _train._advance, []
 
     def dying(*args):
         calls.append(args)
@@ -676,23 +666,36 @@ def test_command_interrupted_goes_on_and_reports(tmp_path, capsys, monkeypatch):
         return advance(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rl._train, "_advance", dying)
-        assert main(command(out)) == 130
+        patch.setattr(_train, "_advance", dying)
+        assert main(command(file, out)) == 130
     assert not out.exists()
-    assert main(command(out)) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
+    assert main(command(file, out)) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "steps.npz", "whole"]
     assert (out / "report.json").read_bytes() == (whole / "report.json").read_bytes()
 
 
-def test_command_on_a_file(tmp_path, capsys):
-    file = stored(tmp_path, "npz")
-    options = ("--data", file, "--methods", "dense", "--num")
-    assert main(command(tmp_path / "out", *options, 4)) == 0
-    assert "held-out error" in capsys.readouterr().out
-    assert main(command(tmp_path / "out", *options, 6)) == 2
-    assert "has 5 steps beside those held out" in capsys.readouterr().err
-    stored(tmp_path, "npz", rewards=None)
-    assert main(command(tmp_path / "out", "--data", file)) == 2
-    assert "steps.npz: there is no key 'rewards'" in capsys.readouterr().err
-    assert main(command(tmp_path / "out", "--methods", "l1")) == 2
-    assert "--methods l1 does not go with --algorithm bc" in capsys.readouterr().err
+def test_command_on_a_task():
+    args = argparse.Namespace(data=None, task="pendulum", distractors=2, seeds=3, num=None)
+    study = _offline_rl._study(args)
+    assert study.data.observations.shape == (3, 1000, 5)
+    assert len(np.unique(study.data.observations[:, 0, 0])) == 3
+    assert isinstance(study.evaluate, rl.Evaluation)
+    assert study.about == "pendulum and 2 distractors, 1000 steps"
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({}, ["--num", 6], "has 5 steps beside those held out"),
+        ({"rewards": None}, [], "steps.npz: there is no key 'rewards'"),
+        ({}, ["--methods", "l1"], "--methods l1 does not go with --algorithm bc"),
+        ({}, ["--data", "none.npz"], "none.npz: no such file"),
+    ],
+)
+def test_problems_are_one_line_with_status_2(tmp_path, capsys, changes, options, message):
+    file = stored(tmp_path, "npz", **changes)
+    assert main(command(file, tmp_path / "out", *options)) == 2
+    found = capsys.readouterr().err
+    assert found.startswith("sparsejax: error: ")
+    assert found.count("\n") == 1
+    assert message in found

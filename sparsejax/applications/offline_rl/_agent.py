@@ -38,7 +38,7 @@ class Training(eqx.Module):
     sizes: Sizes
     steps: int
     batch: int
-    learning_rate: float
+    learning_rate: Float[Array, ""]  # an array, so that another one compiles nothing
 
     def start(self, data: Transitions, key: PRNGKeyArray) -> State:
         """An agent that has learned nothing."""

@@ -162,7 +162,8 @@ def train(
         if name not in names:
             raise ValueError(f"`penalties`: there is no network {name!r}; there are {names}.")
     sizes = Sizes(width, depth, dropout)
-    training = Training(algorithm, rule, penalties, sizes, steps, batch, learning_rate)
+    rate = jnp.asarray(learning_rate, data.rewards.dtype)
+    training = Training(algorithm, rule, penalties, sizes, steps, batch, rate)
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     scaling, data = _scaled(data, 0 if sets else None, len(seeds))
     saved, history = None, []
@@ -276,7 +277,7 @@ def _fingerprint(
         "width": sizes.width,
         "depth": sizes.depth,
         "dropout": sizes.dropout,
-        "learning_rate": training.learning_rate,
+        "learning_rate": float(training.learning_rate),
         "batch": training.batch,
         "every": every,
     }
