@@ -29,7 +29,11 @@ SIZES = Sizes(8, 2, 0.0)
 OPTIONS = {"steps": 12, "width": 8, "batch": 16, "every": 1, "learning_rate": 1e-2}
 RULE = rl.SNIP(0.3, every=2, until=6)
 PENALTIES = {"critics": sj.penalties.L1(2.0)}
-TASK = rl.Evaluation(PENDULUM, episodes=2)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return rl.Evaluation(PENDULUM, episodes=2)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +155,7 @@ def weights(tree):
 
 def states(algorithm, rule, penalties, sets, num):
     """The states of the first seed at the start and after each step, by training's own programs."""
-    how = Training(algorithm, rule, penalties, SIZES, 12, 16, jnp.array(1e-2))
+    how = Training(algorithm, rule, penalties, SIZES, 12, 16, jnp.float32(1e-2))
     keys = jnp.stack([jax.random.key(seed) for seed in (3, 4)])
     _, scaled = _train._scaled(sets, 0, 2)
     state, found = _train._start(how, scaled, keys, 0), []
@@ -331,12 +335,12 @@ def run(data, rule=RULE, penalties=PENALTIES, seeds=(3, 4), **options):
 
 
 @pytest.fixture(scope="module")
-def trained(sets):
-    return run(sets, evaluate=TASK)
+def trained(sets, task):
+    return run(sets, evaluate=task)
 
 
-def test_seeds_trained_together_do_not_know_of_each_other(sets, trained):
-    other = run(jax.tree.map(lambda x: x[::-1], sets), seeds=(4, 3), evaluate=TASK)
+def test_seeds_trained_together_do_not_know_of_each_other(sets, task, trained):
+    other = run(jax.tree.map(lambda x: x[::-1], sets), seeds=(4, 3), evaluate=task)
     for i in range(2):
         same = eqx.tree_equal(trained.policy(i), other.policy(1 - i), rtol=1e-4, atol=1e-5)
         assert bool(same)
@@ -356,7 +360,7 @@ def test_a_policy_scales_what_it_sees(sets, trained):
     np.testing.assert_allclose(jax.vmap(policy)(seen[:3]), expected, atol=1e-4)
 
 
-def test_a_killed_run_goes_on_and_reaches_the_same_numbers(sets, trained, tmp_path):
+def test_a_killed_run_goes_on_and_reaches_the_same_numbers(sets, task, trained, tmp_path):
     class Kill(BaseException):
         pass
 
@@ -366,8 +370,8 @@ def test_a_killed_run_goes_on_and_reaches_the_same_numbers(sets, trained, tmp_pa
 
     file, seen = tmp_path / "somewhere" / "run", []
     with pytest.raises(Kill):
-        run(sets, evaluate=TASK, checkpoint=file, callback=kill)
-    again = run(sets, evaluate=TASK, checkpoint=file, callback=seen.append)
+        run(sets, evaluate=task, checkpoint=file, callback=kill)
+    again = run(sets, evaluate=task, checkpoint=file, callback=seen.append)
     assert [step.done for step in seen] == [8, 9, 10, 11, 12]
     assert eqx.tree_equal(again.networks, trained.networks)
     assert again.history == trained.history
@@ -378,7 +382,7 @@ def test_a_killed_run_goes_on_and_reaches_the_same_numbers(sets, trained, tmp_pa
         ({"width": 9}, "width"),
     ):
         with pytest.raises(ValueError, match=rf"`checkpoint`: .* with other {named};"):
-            run(sets, **{"evaluate": TASK, "checkpoint": file} | options)
+            run(sets, **{"evaluate": task, "checkpoint": file} | options)
 
 
 def test_history_has_losses_and_scores(trained):
