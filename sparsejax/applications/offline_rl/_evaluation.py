@@ -86,7 +86,13 @@ def _means(
 
 
 class Interval(NamedTuple):
-    """An estimate, and where it may lie."""
+    """An estimate, and where it may lie.
+
+    Attributes
+    ----------
+    value, low, high
+        The estimate, and the ends of its interval.
+    """
 
     value: float
     low: float

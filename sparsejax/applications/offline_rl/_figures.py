@@ -39,7 +39,7 @@ def draw_curves(runs: Mapping[str, Trained], ax: Axes | None = None) -> Axes:
     >>> matplotlib.use("Agg")
     >>> from sparsejax.applications import offline_rl as rl
     >>> data = rl.collect(rl.Pendulum(), 200, jax.random.key(0))
-    >>> trained = rl.train(rl.BC(), data, steps=4, width=8, evaluate=rl.HeldOut(data), every=2)
+    >>> trained = rl.train(rl.BC(), data, steps=20, width=8, evaluate=rl.HeldOut(data))
     >>> rl.draw_curves({"dense": trained}).get_xlabel()
     'step'
     """
