@@ -17,6 +17,7 @@ ROOMS = [
     "applications.language",
     "applications.vision",
     "applications.pde",
+    "applications.offline_rl",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -47,6 +48,9 @@ PROMISED = {
     "applications.pde": "Box Condition Data Problem Reference networks derivatives solve errors "
     "predict function_fit burgers allen_cahn schroedinger burgers_cole_hopf method_of_lines "
     "schroedinger_split_step draw_solution draw_error draw_weights",
+    "applications.offline_rl": "BC TD3BC IQL AWAC SNIP Magnitude SET RigL Pendulum Cartpole "
+    "Distracted Transitions collect whole_episodes load train Evaluation HeldOut hopper methods "
+    "OutsideEvaluation interquartile_mean draw_curves",
 }
 
 
