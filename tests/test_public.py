@@ -14,6 +14,9 @@ ROOMS = [
     "applications.language",
     "applications.vision",
     "applications.pde",
+    "applications.nas",
+    "applications.nas.relaxations",
+    "applications.nas.hypergradients",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -43,6 +46,13 @@ PROMISED = {
     "applications.pde": "Box Condition Data Problem Reference networks derivatives solve errors "
     "predict function_fit burgers allen_cahn schroedinger burgers_cole_hopf method_of_lines "
     "schroedinger_split_step draw_solution draw_error draw_weights",
+    "applications.nas": "Space SPACES OPERATIONS Supernet search Searched Progress retrain "
+    "Retrained Network discretise one_hot all_cells count_operation entropy accuracy curvature "
+    "table Table mnist1d load_task Samples Task draw_cell draw_search",
+    "applications.nas.relaxations": "AbstractRelaxation Softmax Temperature Sparsemax Entmax "
+    "ExponentiatedGradient Dirichlet SparseCoding RELAXATIONS",
+    "applications.nas.hypergradients": "AbstractHypergradient FirstOrder Unrolled Neumann "
+    "ConjugateGradients HYPERGRADIENTS",
 }
 
 
