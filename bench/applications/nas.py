@@ -124,11 +124,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
     parser.add_argument("--relaxations", nargs="+", choices=RELAXATIONS)
     parser.add_argument("--seeds", type=int, default=None, help="how many: 10, or 2 if fast")
-    parser.add_argument("--steps", type=int, default=None, help="1000, or 100 if fast")
+    parser.add_argument("--steps", type=int, default=None, help="600, or 100 if fast")
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     num = options.seeds or (2 if options.fast else 10)
-    steps = options.steps or (100 if options.fast else 1000)
+    steps = options.steps or (100 if options.fast else 600)
     sizes = {"steps": steps, "batch": 32}
     names = options.relaxations or (
         ["softmax", "temperature"] if options.fast else list(RELAXATIONS)

@@ -14,7 +14,7 @@ from .relaxations import AbstractRelaxation
 
 def accuracy(
     supernets: Supernet,
-    weights: Float[np.ndarray, "seeds edges operations"],
+    weights: Float[np.ndarray | Array, "seeds edges operations"],
     samples: Samples,
     batch: int = 250,
 ) -> Float[np.ndarray, " seeds"]:
@@ -39,8 +39,8 @@ def accuracy(
     See ``search``.
     """
     X = jnp.asarray(samples.X)
-    weights = jnp.asarray(weights, X.dtype)
-    return np.asarray(_accuracy(supernets, weights, X, jnp.asarray(samples.y), batch))
+    of_operations, y = jnp.asarray(weights, X.dtype), jnp.asarray(samples.y)
+    return np.asarray(_accuracy(supernets, of_operations, X, y, batch))
 
 
 def curvature(

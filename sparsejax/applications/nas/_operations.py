@@ -59,8 +59,8 @@ class AvgPool(_Free):
         for count in counts:
             count[0] -= 1
             count[-1] -= 1
-        share = 1 / math.prod(np.ix_(*counts))[..., None]
-        return (sum(neighbours(x), jnp.zeros(())) * share.astype(x.dtype))[..., None, :]
+        share = 1 / functools.reduce(np.multiply, np.ix_(*counts))[..., None]
+        return (functools.reduce(jnp.add, neighbours(x)) * share.astype(x.dtype))[..., None, :]
 
 
 class MaxPool(_Free):
@@ -113,7 +113,7 @@ class SepConv(eqx.Module):
 
     def __call__(self, x: Node, key: PRNGKeyArray) -> Edges:
         near = neighbours(jax.nn.relu(x)[..., None, :], self.dilation, axes=x.ndim - 1)
-        mixed = sum((x * w for x, w in zip(near, self.depthwise, strict=True)), jnp.zeros(()))
+        mixed = functools.reduce(jnp.add, map(jnp.multiply, near, self.depthwise))
         return jnp.einsum("...ei,ieo->...eo", mixed, self.pointwise)
 
 

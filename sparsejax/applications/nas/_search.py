@@ -306,7 +306,7 @@ class _Step(eqx.Module):
         change, alpha_memory = self.relaxation.optimiser().update(
             slope, state.alpha_memory, state.alpha
         )
-        alpha = optax.apply_updates(state.alpha, change)
+        alpha = jnp.asarray(optax.apply_updates(state.alpha, change))
         train_value, slope = jax.value_and_grad(inner)(state.weights, alpha)
         change, memory = self.optimiser().update(slope, state.weights_memory, state.weights)
         weights = optax.apply_updates(state.weights, change)
@@ -350,8 +350,9 @@ def _weights(relaxation: AbstractRelaxation, space: Space, alpha: Array) -> np.n
 
 
 def _progress(done: int, steps: int, *of_seeds: Any) -> Progress:
-    *measured, cells = of_seeds
-    return Progress(done, steps, *map(tuple, measured), tuple(map(tuple, cells)))
+    train_losses, losses, entropies, cells = of_seeds
+    found = tuple(train_losses), tuple(losses), tuple(entropies)
+    return Progress(done, steps, *found, tuple(map(tuple, cells)))
 
 
 def _check_finite(progress: Progress, length: int) -> None:

@@ -52,7 +52,7 @@ class Cell(eqx.Module):
         self, source: int, node: Node, weights: Float[Array, "edges operations"], key: PRNGKeyArray
     ) -> Float[Array, "*places edges channels"]:
         """What the edges that leave a node make of it."""
-        total, to_normalise, their_weights = jnp.zeros(()), [], []
+        total, to_normalise, their_weights = jnp.zeros((), node.dtype), [], []
         for i, name in enumerate(self.space.operations):
             made = self.operations[source][name](node, key)
             if name in NORMALISED:

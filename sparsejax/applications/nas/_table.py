@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -44,7 +44,7 @@ def table(
     seeds: Sequence[int] = (0, 1, 2),
     checkpoint: str | os.PathLike[str] | None = None,
     callback: Callable[[int], None] | None = None,
-    **options: int | float,
+    **options: Any,
 ) -> Table:
     """Train all cells of a space, with some seeds each, and test them.
 

@@ -72,7 +72,7 @@ class Dirichlet(AbstractRelaxation):
         ) -> tuple[optax.Updates, Any]:
             return jax.tree.map(lambda u, alpha: u + jax.grad(pull)(alpha), updates, params), state
 
-        anchored = optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+        anchored = optax.GradientTransformation(optax.init_empty_state, update)
         return optax.chain(anchored, adam(self.learning_rate))
 
 

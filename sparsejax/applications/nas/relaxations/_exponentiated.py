@@ -63,4 +63,4 @@ class ExponentiatedGradient(AbstractRelaxation):
 
             return jax.tree.map(step, updates, params), state
 
-        return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+        return optax.GradientTransformation(optax.init_empty_state, update)
