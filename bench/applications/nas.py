@@ -22,16 +22,8 @@ import numpy as np
 from bench.applications.pde import read, write
 from bench.nonconvex.intervals import bootstrap, mean
 from sparsejax.applications import nas
+from sparsejax.applications.nas.relaxations import RELAXATIONS
 
-RELAXATIONS = {
-    "softmax": nas.relaxations.Softmax(),
-    "temperature": nas.relaxations.Temperature(),
-    "sparsemax": nas.relaxations.Sparsemax(),
-    "entmax": nas.relaxations.Entmax(1.5),
-    "gaea": nas.relaxations.ExponentiatedGradient(),
-    "dirichlet": nas.relaxations.Dirichlet(),
-    "sparse-coding": nas.relaxations.SparseCoding(),
-}
 STUDIES = {"gap": "nas-bench-201", "skip": "skip-or-conv", "regret": "small"}
 Row = dict[str, object]
 
@@ -46,7 +38,7 @@ def searches(
     scratch: Path,
 ) -> list[Row]:
     """A row a seed."""
-    space, relaxation = nas.SPACES[STUDIES[study]], RELAXATIONS[name]
+    space, relaxation = nas.SPACES[STUDIES[study]], RELAXATIONS[name]()
     start = time.process_time()
     file = scratch / f"{study}-{name}"
     found = nas.search(space, task.train, relaxation, seeds=seeds, checkpoint=file, **options)

@@ -10,6 +10,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._space import Space
 
+Weights = Float[Array, "edges operations"]
+Part = Float[Array, ""] | float  # of a search
+
 START = 1e-3  # the deviation of logits at the beginning
 
 
@@ -17,17 +20,13 @@ class AbstractRelaxation(eqx.Module):
     """Weights of all operations on all edges, from parameters that are learned."""
 
     @abc.abstractmethod
-    def init(self, space: Space, key: PRNGKeyArray) -> Float[Array, "edges operations"]:
+    def init(self, space: Space, key: PRNGKeyArray) -> Weights:
         """Parameters at the beginning."""
 
     @abc.abstractmethod
     def weights(
-        self,
-        alpha: Float[Array, "edges operations"],
-        space: Space,
-        progress: Float[Array, ""] | float = 1.0,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "edges operations"]:
+        self, alpha: Weights, space: Space, progress: Part = 1.0, key: PRNGKeyArray | None = None
+    ) -> Weights:
         """Weights ≥ 0, zero where the space has no such choice.
 
         In a step of the search, ``progress`` is the part of it that is done and ``key`` there for
@@ -39,14 +38,12 @@ class AbstractRelaxation(eqx.Module):
         """Of the parameters."""
 
 
-def small_normal(space: Space, key: PRNGKeyArray) -> Float[Array, "edges operations"]:
+def small_normal(space: Space, key: PRNGKeyArray) -> Weights:
     """Nearly equal logits, in an order that depends on the seed."""
     return START * jax.random.normal(key, space.shape)
 
 
-def masked(
-    logits: Float[Array, "edges operations"], space: Space
-) -> Float[Array, "edges operations"]:
+def masked(logits: Weights, space: Space) -> Weights:
     """−∞ where the space has no such choice."""
     return jnp.where(space.mask, logits, -jnp.inf)
 

@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from .._space import Space
-from ._base import AbstractRelaxation, adam, small_normal
+from ._base import AbstractRelaxation, Part, Weights, adam, small_normal
 
 
 class Dirichlet(AbstractRelaxation):
@@ -46,16 +46,12 @@ class Dirichlet(AbstractRelaxation):
     anchor: float = eqx.field(static=True, default=1e-3)
     learning_rate: float = eqx.field(static=True, default=3e-3)
 
-    def init(self, space: Space, key: PRNGKeyArray) -> Float[Array, "edges operations"]:
+    def init(self, space: Space, key: PRNGKeyArray) -> Weights:
         return small_normal(space, key)
 
     def weights(
-        self,
-        alpha: Float[Array, "edges operations"],
-        space: Space,
-        progress: Float[Array, ""] | float = 1.0,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "edges operations"]:
+        self, alpha: Weights, space: Space, progress: Part = 1.0, key: PRNGKeyArray | None = None
+    ) -> Weights:
         found = concentration(alpha)
         if key is not None:
             found = jnp.exp(jax.random.loggamma(key, found))
@@ -76,6 +72,6 @@ class Dirichlet(AbstractRelaxation):
         return optax.chain(anchored, adam(self.learning_rate))
 
 
-def concentration(alpha: Float[Array, "edges operations"]) -> Float[Array, "edges operations"]:
+def concentration(alpha: Weights) -> Weights:
     """elu(α) + 1."""
     return jax.nn.elu(alpha) + 1

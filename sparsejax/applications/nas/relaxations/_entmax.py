@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...._roots import newton_from_right, refined_root
 from .._space import Space
-from ._base import AbstractRelaxation, adam, masked, small_normal
+from ._base import AbstractRelaxation, Part, Weights, adam, masked, small_normal
 
 
 class Entmax(AbstractRelaxation):
@@ -49,20 +49,16 @@ class Entmax(AbstractRelaxation):
         if not 1 < self.order <= 2:
             raise ValueError(f"`order` must lie in (1, 2]; got {self.order}.")
 
-    def init(self, space: Space, key: PRNGKeyArray) -> Float[Array, "edges operations"]:
+    def init(self, space: Space, key: PRNGKeyArray) -> Weights:
         return small_normal(space, key)
 
     def weights(
-        self,
-        alpha: Float[Array, "edges operations"],
-        space: Space,
-        progress: Float[Array, ""] | float = 1.0,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "edges operations"]:
+        self, alpha: Weights, space: Space, progress: Part = 1.0, key: PRNGKeyArray | None = None
+    ) -> Weights:
         scaled = masked((self.order - 1) * alpha, space)
         scaled = scaled - jnp.max(scaled, axis=-1, keepdims=True)
 
-        def powers(shift: Float[Array, " edges"]) -> Float[Array, "edges operations"]:
+        def powers(shift: Float[Array, " edges"]) -> Weights:
             base = scaled + shift[:, None]
             # Both branches are differentiated: zero to a power has no slope that is a number.
             inside = base > 0

@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from .._space import Space
-from ._base import AbstractRelaxation
+from ._base import AbstractRelaxation, Part, Weights
 
 
 class ExponentiatedGradient(AbstractRelaxation):
@@ -41,17 +41,13 @@ class ExponentiatedGradient(AbstractRelaxation):
 
     learning_rate: float = eqx.field(static=True, default=0.1)
 
-    def init(self, space: Space, key: PRNGKeyArray) -> Float[Array, "edges operations"]:
+    def init(self, space: Space, key: PRNGKeyArray) -> Weights:
         mask = jnp.asarray(space.mask, jnp.result_type(float))
         return mask / jnp.sum(mask, axis=-1, keepdims=True)
 
     def weights(
-        self,
-        alpha: Float[Array, "edges operations"],
-        space: Space,
-        progress: Float[Array, ""] | float = 1.0,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "edges operations"]:
+        self, alpha: Weights, space: Space, progress: Part = 1.0, key: PRNGKeyArray | None = None
+    ) -> Weights:
         return alpha
 
     def optimiser(self) -> optax.GradientTransformation:

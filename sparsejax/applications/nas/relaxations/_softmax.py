@@ -3,10 +3,10 @@
 import equinox as eqx
 import jax
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from .._space import Space
-from ._base import AbstractRelaxation, adam, masked, small_normal
+from ._base import AbstractRelaxation, Part, Weights, adam, masked, small_normal
 
 
 class Softmax(AbstractRelaxation):
@@ -35,16 +35,12 @@ class Softmax(AbstractRelaxation):
     learning_rate: float = eqx.field(static=True, default=3e-3)
     weight_decay: float = eqx.field(static=True, default=1e-3)
 
-    def init(self, space: Space, key: PRNGKeyArray) -> Float[Array, "edges operations"]:
+    def init(self, space: Space, key: PRNGKeyArray) -> Weights:
         return small_normal(space, key)
 
     def weights(
-        self,
-        alpha: Float[Array, "edges operations"],
-        space: Space,
-        progress: Float[Array, ""] | float = 1.0,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "edges operations"]:
+        self, alpha: Weights, space: Space, progress: Part = 1.0, key: PRNGKeyArray | None = None
+    ) -> Weights:
         return jax.nn.softmax(masked(alpha, space), axis=-1)
 
     def optimiser(self) -> optax.GradientTransformation:

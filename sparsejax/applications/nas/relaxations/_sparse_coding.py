@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._space import Space
-from ._base import AbstractRelaxation, adam, masked, small_normal
+from ._base import AbstractRelaxation, Part, Weights, adam, masked, small_normal
 
 
 class SparseCoding(AbstractRelaxation):
@@ -57,16 +57,12 @@ class SparseCoding(AbstractRelaxation):
         if not 0 <= self.warmup < 1:
             raise ValueError(f"`warmup` must lie in [0, 1); got {self.warmup}.")
 
-    def init(self, space: Space, key: PRNGKeyArray) -> Float[Array, "edges operations"]:
+    def init(self, space: Space, key: PRNGKeyArray) -> Weights:
         return small_normal(space, key)
 
     def weights(
-        self,
-        alpha: Float[Array, "edges operations"],
-        space: Space,
-        progress: Float[Array, ""] | float = 1.0,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "edges operations"]:
+        self, alpha: Weights, space: Space, progress: Part = 1.0, key: PRNGKeyArray | None = None
+    ) -> Weights:
         left = self.warmup - jnp.asarray(progress)
         dense = jnp.clip(left / self.warmup, 0.0, 1.0) if self.warmup else 0.0
         codes = jnp.zeros_like(alpha)

@@ -3,11 +3,11 @@
 import equinox as eqx
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from ....penalties._thresholds import simplex_threshold
 from .._space import Space
-from ._base import AbstractRelaxation, adam, masked, small_normal
+from ._base import AbstractRelaxation, Part, Weights, adam, masked, small_normal
 
 
 class Sparsemax(AbstractRelaxation):
@@ -34,16 +34,12 @@ class Sparsemax(AbstractRelaxation):
 
     learning_rate: float = eqx.field(static=True, default=3e-3)
 
-    def init(self, space: Space, key: PRNGKeyArray) -> Float[Array, "edges operations"]:
+    def init(self, space: Space, key: PRNGKeyArray) -> Weights:
         return small_normal(space, key)
 
     def weights(
-        self,
-        alpha: Float[Array, "edges operations"],
-        space: Space,
-        progress: Float[Array, ""] | float = 1.0,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "edges operations"]:
+        self, alpha: Weights, space: Space, progress: Part = 1.0, key: PRNGKeyArray | None = None
+    ) -> Weights:
         edges, operations = space.shape
         logits = masked(alpha, space)
         radius = jnp.ones(edges, alpha.dtype)

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._space import Space
-from ._base import AbstractRelaxation, adam, masked, small_normal
+from ._base import AbstractRelaxation, Part, Weights, adam, masked, small_normal
 
 
 class Temperature(AbstractRelaxation):
@@ -63,22 +63,18 @@ class Temperature(AbstractRelaxation):
         if not 0 <= self.warmup < 1:
             raise ValueError(f"`warmup` must lie in [0, 1); got {self.warmup}.")
 
-    def init(self, space: Space, key: PRNGKeyArray) -> Float[Array, "edges operations"]:
+    def init(self, space: Space, key: PRNGKeyArray) -> Weights:
         return small_normal(space, key)
 
-    def sparsity(self, progress: Float[Array, ""] | float) -> Float[Array, ""]:
+    def sparsity(self, progress: Part) -> Float[Array, ""]:
         """C, the probability of a sparse step."""
         risen = (jnp.asarray(progress) - self.warmup) / (1 - self.warmup)
         rate = self.first + risen * (self.last - self.first)
         return jnp.where(risen < 0, 0.0, jnp.clip(rate, 0.0, 1.0))
 
     def weights(
-        self,
-        alpha: Float[Array, "edges operations"],
-        space: Space,
-        progress: Float[Array, ""] | float = 1.0,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "edges operations"]:
+        self, alpha: Weights, space: Space, progress: Part = 1.0, key: PRNGKeyArray | None = None
+    ) -> Weights:
         temperature = self.temperature
         if key is not None:
             sparse = jax.random.bernoulli(key, self.sparsity(progress))
