@@ -18,6 +18,9 @@ ROOMS = [
     "applications.vision",
     "applications.pde",
     "applications.offline_rl",
+    "applications.nas",
+    "applications.nas.relaxations",
+    "applications.nas.hypergradients",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -51,6 +54,13 @@ PROMISED = {
     "applications.offline_rl": "BC TD3BC IQL AWAC SNIP Magnitude SET RigL Pendulum Cartpole "
     "Distracted Transitions collect whole_episodes load train Evaluation HeldOut hopper methods "
     "OutsideEvaluation interquartile_mean draw_curves",
+    "applications.nas": "Space SPACES OPERATIONS Supernet search Searched Progress retrain "
+    "Retrained Network discretise one_hot all_cells count_operation entropy accuracy curvature "
+    "table Table mnist1d load_task Samples Task draw_cell draw_search",
+    "applications.nas.relaxations": "AbstractRelaxation Softmax Temperature Sparsemax Entmax "
+    "ExponentiatedGradient Dirichlet SparseCoding RELAXATIONS",
+    "applications.nas.hypergradients": "AbstractHypergradient FirstOrder Unrolled Neumann "
+    "ConjugateGradients HYPERGRADIENTS",
 }
 
 

@@ -9,7 +9,7 @@ import jax
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from . import _fit, _golub, _offline_rl, _pde, _prune
+from . import _fit, _golub, _nas, _offline_rl, _pde, _prune
 from ._command import Command
 from ._errors import SolveError, UserError
 
@@ -20,6 +20,7 @@ COMMANDS: tuple[Command, ...] = (
     _prune.COMMAND,
     _pde.COMMAND,
     _offline_rl.COMMAND,
+    _nas.COMMAND,
 )
 DEFAULT = _golub.COMMAND
 
@@ -32,6 +33,7 @@ Without a command, "golub" runs: a worked example on real data, into ./sparsejax
   python -m sparsejax prune --text novel.txt --method sparsegpt --pattern 2:4
   python -m sparsejax pde --problem burgers --strength 2e-4
   python -m sparsejax offline-rl --task cartpole --num 1000
+  python -m sparsejax nas --data signals.npz --space nas-bench-201
 """
 
 

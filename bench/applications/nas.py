@@ -1,0 +1,153 @@
+"""Robust architecture search: ``python -m bench.applications.nas [--fast] [--only …]``.
+
+On MNIST-1D, a search a seed for each relaxation, all seeds at once. ``gap``: cells as in
+NAS-Bench-201; accuracy of the supernet, of what is left of it when the cell is made discrete, and
+of the cell trained anew. ``skip``: a space of skips and convolutions, where DARTS may collapse to
+skips. ``regret``: a space of 27 cells, all of which are trained; by how much the mean accuracy of
+the cell found stays behind the best. Each writes a CSV file and prints means with 95 % intervals.
+Rows that the file has are not computed again, an interrupted search goes on. ``--fast``: three
+minutes. One thread: ``taskset -c 0``.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import numpy as np
+
+from bench.applications.pde import read, write
+from bench.nonconvex.intervals import bootstrap, mean
+from sparsejax.applications import nas
+from sparsejax.applications.nas.relaxations import RELAXATIONS
+
+STUDIES = {"gap": "nas-bench-201", "skip": "skip-or-conv", "regret": "small"}
+Row = dict[str, object]
+
+
+def searches(
+    study: str,
+    name: str,
+    task: nas.Task,
+    seeds: Sequence[int],
+    options: dict[str, int],
+    table: nas.Table | None,
+    scratch: Path,
+) -> list[Row]:
+    """A row a seed."""
+    space, relaxation = nas.SPACES[STUDIES[study]], RELAXATIONS[name]()
+    start = time.process_time()
+    file = scratch / f"{study}-{name}"
+    found = nas.search(space, task.train, relaxation, seeds=seeds, checkpoint=file, **options)
+    seconds = (time.process_time() - start) / len(seeds)
+    supernet = nas.accuracy(found.supernets, found.weights, task.test)
+    discrete = nas.accuracy(found.supernets, nas.one_hot(found.cells, space), task.test)
+    measured: dict[str, np.ndarray] = {
+        "supernet": supernet,
+        "discrete": discrete,
+        "gap": supernet - discrete,
+        "entropy": nas.entropy(found.weights),
+        "skips": nas.count_operation(found.cells, space, "skip"),
+    }
+    if table is None:
+        again = nas.retrain(
+            space, found.cells, task.train, seeds=seeds, checkpoint=f"{file}-retrain", **options
+        )
+        measured["retrained"] = again.accuracy(task.test)
+    else:
+        measured["regret"] = table.regret(found.cells)
+    settings = f"{options['steps']}x{options['batch']}"
+    rows = [
+        {"relaxation": name, "seed": seed, "settings": settings}
+        | {key: value[i].item() for key, value in measured.items()}
+        | {
+            "cell": " ".join("-" if op < 0 else space.operations[op] for op in found.cells[i]),
+            "cpu_seconds": seconds,
+        }
+        for i, seed in enumerate(seeds)
+    ]
+    for done in scratch.glob(f"{study}-{name}*"):
+        done.unlink()
+    return rows
+
+
+def whole_table(
+    task: nas.Task, seeds: Sequence[int], options: dict[str, int], out: Path
+) -> nas.Table:
+    """All cells of the small space; kept in a file, which belongs to its settings."""
+    space = nas.SPACES[STUDIES["regret"]]
+    settings = f"{options['steps']}x{options['batch']}x{len(seeds)}"
+    path = out / f"nas_table_{settings}.csv"
+    rows = read(path)
+    if not rows:
+        found = nas.table(space, task, seeds=seeds, checkpoint=out / "nas-unfinished", **options)
+        rows = [
+            {"cell": " ".join(map(str, cell))}
+            | {f"seed_{seed}": str(a) for seed, a in zip(seeds, accuracies, strict=True)}
+            for cell, accuracies in zip(found.cells.tolist(), found.accuracies, strict=True)
+        ]
+        write(rows, path)
+    cells = np.array([[int(op) for op in row["cell"].split()] for row in rows])
+    accuracies = np.array([[float(row[f"seed_{seed}"]) for seed in seeds] for row in rows])
+    return nas.Table(cells, accuracies)
+
+
+def verdicts(rows: list[dict[str, str]]) -> Iterator[str]:
+    """Means with intervals, and the worst."""
+    for name in dict.fromkeys(row["relaxation"] for row in rows):
+        mine = [row for row in rows if row["relaxation"] == name]
+        shown = []
+        for key in ("supernet", "discrete", "gap", "retrained", "regret", "skips"):
+            if key not in mine[0]:
+                continue
+            sample = np.array([float(row[key]) for row in mine])
+            worst = sample.max() if key in ("gap", "regret", "skips") else sample.min()
+            value, low, high = bootstrap(mean, sample)
+            shown.append(f"{key} {value:.3f} [{low:.3f}, {high:.3f}] worst {worst:.3f}")
+        yield f"{name:>13} ({len(mine)}): " + "; ".join(shown)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.applications.nas", description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="few steps and seeds")
+    parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument("--relaxations", nargs="+", choices=RELAXATIONS)
+    parser.add_argument("--seeds", type=int, default=None, help="how many: 10, or 2 if fast")
+    parser.add_argument("--steps", type=int, default=None, help="600, or 100 if fast")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
+    options = parser.parse_args(arguments)
+    num = options.seeds or (2 if options.fast else 10)
+    steps = options.steps or (100 if options.fast else 600)
+    sizes = {"steps": steps, "batch": 32}
+    names = options.relaxations or (
+        ["softmax", "temperature"] if options.fast else list(RELAXATIONS)
+    )
+    scratch = options.out / "nas-unfinished"
+    scratch.mkdir(parents=True, exist_ok=True)
+    task = nas.mnist1d()
+    for study in options.only:
+        path = options.out / f"nas_{study}.csv"
+        rows = read(path)
+        table = None
+        if study == "regret":
+            table = whole_table(task, range(1 if options.fast else 3), sizes, options.out)
+            spread = table.accuracies.mean(axis=1)
+            print(f"all {len(spread)} cells: {spread.min():.3f} to {spread.max():.3f}")
+        for name in names:
+            known = {int(row["seed"]) for row in rows if row["relaxation"] == name}
+            seeds = [seed for seed in range(num) if seed not in known]
+            if not seeds:
+                continue
+            found = searches(study, name, task, seeds, sizes, table, scratch)
+            rows += [{key: str(value) for key, value in row.items()} for row in found]
+            write(rows, path)
+        print(f"{study}, {STUDIES[study]}:", *verdicts(rows), sep="\n", flush=True)
+    if not any(scratch.iterdir()):
+        scratch.rmdir()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Discrete cells, trained from the beginning."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ..vision import train
+from ._architecture import one_hot
+from ._data import Samples
+from ._measures import accuracy
+from ._search import checked_samples, falling_sgd, mean_loss, seed_keys, supernets
+from ._space import Space
+from ._supernet import Supernet
+
+
+class Network(eqx.Module):
+    """A supernet with weights of operations that stay what they are.
+
+    Parameters
+    ----------
+    supernet
+        Of all operations.
+    weights
+        (edges, operations), as from ``one_hot``.
+
+    Examples
+    --------
+    See ``retrain``.
+    """
+
+    supernet: Supernet
+    weights: Float[Array, "edges operations"]
+
+    def __call__(self, x: Float[Array, "channels *places"]) -> Float[Array, " classes"]:
+        """Logits of one sample."""
+        return self.supernet(x, jax.lax.stop_gradient(self.weights))
+
+
+class Retrained(NamedTuple):
+    """Trained networks.
+
+    Attributes
+    ----------
+    networks
+        ``Network``, stacked along the first axis of their arrays.
+    losses
+        (networks, steps): of every batch.
+    """
+
+    networks: Network
+    losses: Float[np.ndarray, "networks steps"]
+
+    def accuracy(self, samples: Samples) -> Float[np.ndarray, " networks"]:
+        """The part of the samples that each network puts into the right class."""
+        return accuracy(self.networks.supernet, self.networks.weights, samples)
+
+
+def retrain(
+    space: Space,
+    cells: Int[np.ndarray, "networks edges"],
+    samples: Samples,
+    *,
+    seeds: Sequence[int],
+    steps: int = 1500,
+    batch: int = 64,
+    width: int = 8,
+    depth: int = 2,
+    learning_rate: float = 0.1,
+    every: int = 100,
+    checkpoint: str | os.PathLike[str] | None = None,
+    callback: Callable[[int, Float[np.ndarray, "networks every"]], None] | None = None,
+) -> Retrained:
+    """Train networks of discrete cells on all samples, in one compiled loop.
+
+    Operations that a cell does not have are computed and multiplied by zero, so that one program
+    trains all cells of a space.
+
+    Parameters
+    ----------
+    space, cells
+        As of ``one_hot``, a row a network.
+    samples
+        To train with.
+    seeds
+        Of weights and batches, one a network.
+    steps, batch, width, depth, learning_rate, every
+        As of ``search``; batches are drawn without replacement.
+    checkpoint, callback
+        As of ``sparsejax.applications.vision.train``.
+
+    Returns
+    -------
+    retrained
+
+    Raises
+    ------
+    ValueError
+        If there is not a seed for each cell, or something else does not fit.
+    FloatingPointError
+        If a loss is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsejax.applications import nas
+    >>> y = np.arange(32) % 2
+    >>> X = np.random.default_rng(0).normal(size=(32, 1, 8)) + y[:, None, None]
+    >>> samples, sizes = nas.Samples(X, y), {"batch": 8, "width": 2, "depth": 1}
+    >>> found = nas.retrain(
+    ...     nas.SPACES["small"], [[2, 0, 1], [1, 1, 1]], samples, seeds=(0, 1), steps=5, **sizes
+    ... )
+    >>> found.accuracy(samples).shape
+    (2,)
+    """
+    X, y = checked_samples(samples)
+    weights = jnp.asarray(one_hot(cells, space), X.dtype)
+    if weights.ndim != 3 or len(weights) != len(seeds):
+        raise ValueError(
+            f"`seeds` must be as many as `cells`; got {len(seeds)} and cells of shape "
+            f"{np.shape(cells)}."
+        )
+    keys = seed_keys(seeds)
+    networks = Network(supernets(space, X, y, keys, width, depth), weights)
+    optimiser = falling_sgd(learning_rate, steps, mask=_all_but_cells)
+    found = train(
+        networks,
+        X,
+        y,
+        _loss,
+        optimiser,
+        steps=steps,
+        batch=batch,
+        key=keys,
+        every=every,
+        checkpoint=checkpoint,
+        callback=callback,
+    )
+    return Retrained(found.model, found.losses)
+
+
+def _all_but_cells(networks: Network) -> Any:
+    return eqx.tree_at(lambda n: n.weights, jax.tree.map(lambda _: True, networks), False)
+
+
+def _loss(
+    network: Network, X: Float[Array, "batch ..."], y: Int[Array, " batch"]
+) -> Float[Array, ""]:
+    return mean_loss(network.supernet, jax.lax.stop_gradient(network.weights), X, y)
