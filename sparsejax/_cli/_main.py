@@ -9,12 +9,18 @@ import jax
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from . import _fit, _golub, _pde, _prune
+from . import _fit, _golub, _pde, _prune, _speaker
 from ._command import Command
 from ._errors import SolveError, UserError
 
 # A new command is one more entry here.
-COMMANDS: tuple[Command, ...] = (_golub.COMMAND, _fit.COMMAND, _prune.COMMAND, _pde.COMMAND)
+COMMANDS: tuple[Command, ...] = (
+    _golub.COMMAND,
+    _fit.COMMAND,
+    _prune.COMMAND,
+    _pde.COMMAND,
+    _speaker.COMMAND,
+)
 DEFAULT = _golub.COMMAND
 
 _EPILOG = """\
@@ -25,6 +31,7 @@ Without a command, "golub" runs: a worked example on real data, into ./sparsejax
   python -m sparsejax fit data.parquet --target price --drop id --cv 10 --out results
   python -m sparsejax prune --text novel.txt --method sparsegpt --pattern 2:4
   python -m sparsejax pde --problem burgers --strength 2e-4
+  python -m sparsejax speaker train recordings
 """
 
 

@@ -23,6 +23,11 @@ from ._ecapa import (
     ECAPAConfig as ECAPAConfig,
 )
 from ._features import log_mel as log_mel, normalised as normalised
+from ._figures import (
+    draw_errors as draw_errors,
+    draw_filters as draw_filters,
+    draw_scores as draw_scores,
+)
 from ._global_filter import GlobalFilter as GlobalFilter
 from ._make import filters as filters, macs_per_frame as macs_per_frame, make as make
 from ._margin import AAMSoftmax as AAMSoftmax
@@ -31,6 +36,13 @@ from ._prints import (
     score as score,
     trials as trials,
     voiceprints as voiceprints,
+)
+from ._recogniser import (
+    Recogniser as Recogniser,
+    load as load,
+    load_prints as load_prints,
+    save as save,
+    save_prints as save_prints,
 )
 from ._scores import (
     EqualError as EqualError,

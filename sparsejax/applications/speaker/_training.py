@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import nn, penalties
 from .._norms import copied_state, fitted_state
@@ -148,7 +148,7 @@ def train(
     (model, _), losses = train_on_batches(
         (model, classes),
         data,
-        _Loss(state, crop_frames, sparse_epochs),
+        _Loss(state, jnp.array(sparse_epochs), crop_frames),
         _adam(learning_rate, per_epoch, penalty),
         steps=epochs * per_epoch,
         batch=batch,
@@ -170,8 +170,8 @@ class _Loss(eqx.Module):
     """Of pieces of some recordings."""
 
     state: eqx.nn.State
+    sparse_epochs: Int[Array, ""]
     crop_frames: int = eqx.field(static=True)
-    sparse_epochs: int = eqx.field(static=True)
 
     def __call__(
         self,
