@@ -14,6 +14,7 @@ ROOMS = [
     "applications.language",
     "applications.vision",
     "applications.pde",
+    "applications.speaker",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -43,6 +44,12 @@ PROMISED = {
     "applications.pde": "Box Condition Data Problem Reference networks derivatives solve errors "
     "predict function_fit burgers allen_cahn schroedinger burgers_cole_hopf method_of_lines "
     "schroedinger_split_step draw_solution draw_error draw_weights",
+    "applications.speaker": "GlobalFilter DynamicFilter DSTDNN DSConfig DS_S DS_B DS_L ECAPA "
+    "ECAPAConfig ECAPA_512 ECAPA_1024 ECAPA_L make filters macs_per_frame log_mel normalised crop "
+    "spec_augment AAMSoftmax error_rates equal_error min_dcf Voices voices_of load_voices "
+    "read_wave resampled espeak_voice formant_voice train embeddings voiceprints score trials "
+    "Recogniser save load save_prints load_prints Resemblyzer load_resemblyzer draw_scores "
+    "draw_errors draw_filters",
 }
 
 

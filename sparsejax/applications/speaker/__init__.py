@@ -4,6 +4,7 @@ from ._audio import (
     Voices as Voices,
     load_voices as load_voices,
     read_wave as read_wave,
+    resampled as resampled,
     voices_of as voices_of,
 )
 from ._augment import crop as crop, spec_augment as spec_augment
@@ -44,6 +45,7 @@ from ._recogniser import (
     save as save,
     save_prints as save_prints,
 )
+from ._resemblyzer import Resemblyzer as Resemblyzer, load_resemblyzer as load_resemblyzer
 from ._scores import (
     EqualError as EqualError,
     ErrorRates as ErrorRates,

@@ -57,8 +57,8 @@ def read_wave(path: str | os.PathLike[str]) -> Float[np.ndarray, " samples"]:
     Parameters
     ----------
     path
-        A WAV file (integers or floating point), or with the package ``soundfile`` a FLAC or Ogg
-        file. Other rates than 16 kHz are resampled; below 16 kHz the upper bands stay empty.
+        A WAV file (integers or floating point), or with the extra ``speaker`` a FLAC or Ogg
+        file. Other rates than 16 kHz are resampled; below it the upper bands stay empty.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def read_wave(path: str | os.PathLike[str]) -> Float[np.ndarray, " samples"]:
         raise ValueError(f"{path}: has samples that are not finite.")
     if not wave.any():
         raise ValueError(f"{path}: silent.")
-    return _resampled(wave, rate).astype(np.float32)
+    return resampled(wave, rate)
 
 
 def load_voices(folder: str | os.PathLike[str]) -> Voices:
@@ -149,6 +149,33 @@ def load_voices(folder: str | os.PathLike[str]) -> Voices:
         files += map(str, found)
     names = tuple(person.name for person in people)
     return Voices(tuple(features), np.array(speakers, np.int32), names, tuple(files))
+
+
+def resampled(wave: Float[np.ndarray, " samples"], rate: int) -> Float[np.ndarray, " more"]:
+    """A recording at 16 kHz.
+
+    Parameters
+    ----------
+    wave
+        At any rate.
+    rate
+        Its samples a second.
+
+    Returns
+    -------
+    wave
+        In single precision.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsejax.applications import speaker
+    >>> speaker.resampled(np.ones(44100), 44100).shape
+    (16000,)
+    """
+    common = math.gcd(rate, RATE)
+    wave = wave if rate == RATE else resample_poly(wave, RATE // common, rate // common)
+    return wave.astype(np.float32)
 
 
 def voices_of(waves: Mapping[str, Sequence[Float[np.ndarray, " samples"]]]) -> Voices:
@@ -206,8 +233,3 @@ def _read_other(path: Path) -> tuple[int, np.ndarray]:
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{path}: damaged, or of an unknown format ({error}).") from error
     return rate, samples
-
-
-def _resampled(wave: np.ndarray, rate: int) -> np.ndarray:
-    common = math.gcd(rate, RATE)
-    return wave if rate == RATE else resample_poly(wave, RATE // common, rate // common)

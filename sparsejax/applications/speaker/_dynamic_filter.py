@@ -38,8 +38,8 @@ class DynamicFilter(eqx.Module):
     >>> import jax, jax.numpy as jnp
     >>> from sparsejax.applications import speaker
     >>> layer = speaker.DynamicFilter(3, 4, jax.random.key(0), frames=20)
-    >>> layer(jnp.ones((3, 50))).shape
-    (3, 50)
+    >>> layer.mixture(jnp.ones((3, 50))).round(2).tolist()
+    [0.25, 0.25, 0.25, 0.25]
     """
 
     weight: Float[Array, "experts channels frequencies 2"]

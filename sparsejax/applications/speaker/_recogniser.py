@@ -56,7 +56,7 @@ def save(path: str | os.PathLike[str], recogniser: Recogniser) -> None:
 
     Examples
     --------
-    >>> import jax, tempfile
+    >>> import jax, numpy as np, tempfile
     >>> from pathlib import Path
     >>> from sparsejax.applications import speaker
     >>> config = speaker.ECAPAConfig(
@@ -66,8 +66,10 @@ def save(path: str | os.PathLike[str], recogniser: Recogniser) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     speaker.save(Path(folder, "model.eqx"), one)
     ...     again = speaker.load(Path(folder, "model.eqx"))
-    >>> again.threshold, again.digest() == one.digest()
-    (0.3, True)
+    ...     speaker.save_prints(Path(folder, "voices.npz"), one, {"Ada": np.ones((2, 4))})
+    ...     prints = speaker.load_prints(Path(folder, "voices.npz"), again)
+    >>> again.threshold, again.digest() == one.digest(), sorted(prints)
+    (0.3, True, ['Ada'])
     """
     kind = next(name for name, sort in _KINDS.items() if isinstance(recogniser.config, sort))
     config = dataclasses.asdict(recogniser.config)
@@ -142,7 +144,7 @@ def save_prints(
 
     Examples
     --------
-    See ``load_prints``.
+    See ``save``.
     """
     arrays = {f"print {name}": array for name, array in prints.items()}
 
@@ -178,17 +180,7 @@ def load_prints(
 
     Examples
     --------
-    >>> import jax, numpy as np, tempfile
-    >>> from pathlib import Path
-    >>> from sparsejax.applications import speaker
-    >>> config = speaker.ECAPAConfig(
-    ...     8, scale=2, dilations=(2,), aggregate=8, attention=2, squeeze=2, embedding=4
-    ... )
-    >>> one = speaker.Recogniser(config, *speaker.make(config, jax.random.key(0)))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     speaker.save_prints(Path(folder, "voices.npz"), one, {"Ada": np.ones((2, 4))})
-    ...     sorted(speaker.load_prints(Path(folder, "voices.npz"), one))
-    ['Ada']
+    See ``save``.
     """
     path = Path(path)
     if not path.is_file():
