@@ -353,9 +353,15 @@ def test_command_trains_enrols_and_verifies(folder, tmp_path, capsys, monkeypatc
     enrolled = [str(folder / person / f"{i}.wav") for i in range(2)]
     assert main(["speaker", "enrol", person, *enrolled, *files]) == 0
     assert main(["speaker", "verify", enrolled[0], *files, "--threshold", "-1"]) == 0
-    assert "accepted" in capsys.readouterr().out
+    line = capsys.readouterr().out.splitlines()[-1].split("  ")
+    assert line[0].startswith("accepted")
+    features = speaker.voices_of({"": [speaker.read_wave(file) for file in enrolled]}).features
+    prints = speaker.voiceprints(recogniser.model, recogniser.state, features)
+    score = float(speaker.score(prints.mean(axis=0), prints[0]))
+    assert float(line[0].split()[1]) == pytest.approx(score, abs=2e-3)
+    assert line[1:] == [person, enrolled[0]]
     assert main(["speaker", "verify", enrolled[0], *files, "--threshold", "1"]) == 0
-    assert "rejected" in capsys.readouterr().out
+    assert "rejected" in capsys.readouterr().out.splitlines()[-1]
     assert main(["speaker", "verify", enrolled[0], *files, "--name", "nobody"]) == 2
     assert f"--name nobody: {out / 'voices.npz'} has {person}." in capsys.readouterr().err
 

@@ -184,7 +184,7 @@ def rows(
         train = joined([person.trained for person in pool if person.variant in taught])
         test = joined([person.tested for person in pool if person.variant in others])
         begun = time.process_time()
-        model, state = eqx.filter_jit(speaker.make)(NETWORKS[name], jax.random.key(seed))
+        model, state = speaker.make(NETWORKS[name], jax.random.key(seed))
         trained = speaker.train(
             model,
             state,

@@ -12,7 +12,6 @@ from sparsejax.applications import speaker
 
 from ._command import Command, count, positive
 from ._errors import UserError, explained
-from ._report import make_table
 from ._speaker_train import train
 
 
@@ -149,12 +148,12 @@ def _verify(args: Namespace, console: Console) -> None:
         scores = speaker.score(
             _prints(recogniser, args.files), np.stack([known[name] for name in names])
         )
-    table = make_table(f"accepted from {threshold:.3f} on", "recording", "voice", "score", "")
+    console.print(f"accepted from a score of {threshold:.3f} on:")
     for file, own in zip(args.files, scores, strict=True):
         best = int(np.argmax(own))
         verdict = "accepted" if own[best] >= threshold else "rejected"
-        table.add_row(escape(str(file)), escape(names[best]), f"{own[best]:.3f}", verdict)
-    console.print(table)
+        line = f"{verdict} {own[best]:.3f}  {names[best]}  {file}"
+        console.print(escape(line), soft_wrap=True, highlight=False)
 
 
 def _prints(recogniser: speaker.Recogniser, files: Sequence[Path]) -> np.ndarray:

@@ -35,7 +35,7 @@ def train(args: Namespace, console: Console) -> None:
     batch = min(args.batch, len(taught.features))
     steps = args.epochs * (len(taught.features) // batch)
     keys = jax.random.split(jax.random.key(args.seed))
-    model, state = eqx.filter_jit(speaker.make)(config, keys[0])
+    model, state = speaker.make(config, keys[0])
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress, explained():
         task = progress.add_task("training", total=steps)
