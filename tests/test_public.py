@@ -21,6 +21,7 @@ ROOMS = [
     "applications.nas",
     "applications.nas.relaxations",
     "applications.nas.hypergradients",
+    "applications.speaker",
 ]
 PROMISED = {
     "": "Problem solve Solution RESULTS Implicit objective duality_gap kkt_violation strength_max "
@@ -61,6 +62,12 @@ PROMISED = {
     "ExponentiatedGradient Dirichlet SparseCoding RELAXATIONS",
     "applications.nas.hypergradients": "AbstractHypergradient FirstOrder Unrolled Neumann "
     "ConjugateGradients HYPERGRADIENTS",
+    "applications.speaker": "GlobalFilter DynamicFilter DSTDNN DSConfig DS_S DS_B DS_L ECAPA "
+    "ECAPAConfig ECAPA_512 ECAPA_1024 ECAPA_L make filters macs_per_frame log_mel normalised crop "
+    "spec_augment AAMSoftmax error_rates equal_error min_dcf Voices voices_of load_voices "
+    "read_wave resampled espeak_voice formant_voice train embeddings voiceprints score trials "
+    "Recogniser save load save_prints load_prints Resemblyzer load_resemblyzer draw_scores "
+    "draw_errors draw_filters",
 }
 
 

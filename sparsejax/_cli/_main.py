@@ -9,7 +9,7 @@ import jax
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from . import _fit, _golub, _nas, _offline_rl, _pde, _prune
+from . import _fit, _golub, _nas, _offline_rl, _pde, _prune, _speaker
 from ._command import Command
 from ._errors import SolveError, UserError
 
@@ -21,6 +21,7 @@ COMMANDS: tuple[Command, ...] = (
     _pde.COMMAND,
     _offline_rl.COMMAND,
     _nas.COMMAND,
+    _speaker.COMMAND,
 )
 DEFAULT = _golub.COMMAND
 
@@ -34,6 +35,7 @@ Without a command, "golub" runs: a worked example on real data, into ./sparsejax
   python -m sparsejax pde --problem burgers --strength 2e-4
   python -m sparsejax offline-rl --task cartpole --num 1000
   python -m sparsejax nas --data signals.npz --space nas-bench-201
+  python -m sparsejax speaker train recordings
 """
 
 

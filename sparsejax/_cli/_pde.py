@@ -19,7 +19,7 @@ import sparsejax as sj
 from sparsejax.applications import pde
 from sparsejax.nn._leaves import chosen_leaves, named_leaves
 
-from ._command import Command, count
+from ._command import Command, count, positive
 from ._errors import SolveError, UserError, explained
 from ._folder import checked_target, output_folder
 from ._report import make_table, print_written
@@ -37,22 +37,12 @@ def _strengths(text: str) -> tuple[float, ...]:
     return found
 
 
-def _positive(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0 < found < np.inf:
-        raise ArgumentTypeError(f"must be a number > 0, not {text!r}")
-    return found
-
-
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--problem", choices=tuple(pde.PROBLEMS), default="burgers", help="default: %(default)s"
     )
     parser.add_argument(
-        "--viscosity", type=_positive, metavar="V", help="of burgers (default: 0.1/pi)"
+        "--viscosity", type=positive, metavar="V", help="of burgers (default: 0.1/pi)"
     )
     parser.add_argument(
         "--conditions",
@@ -70,7 +60,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--activation", choices=tuple(_ACTIVATIONS), default="tanh")
     parser.add_argument(
-        "--learning-rate", type=_positive, default=2e-3, metavar="R", help="default: %(default)s"
+        "--learning-rate", type=positive, default=2e-3, metavar="R", help="default: %(default)s"
     )
     for name, least, default, of in (
         ("num", 1, None, "points in the domain, or samples (default: as many as are usual)"),

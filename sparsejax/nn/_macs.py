@@ -13,8 +13,8 @@ def count_macs(model: Callable[..., Any], *example: Any) -> int:
 
     Σ over its matrix products of (entries of the result)·(terms of each), and over convolutions of
     (entries of the result)·(entries of the kernel that reach one of them). Element-wise operations,
-    norms and biases are not counted, and zeros in weights count as other numbers do: what is
-    pruned costs less only once it is removed.
+    norms, biases and Fourier transforms are not counted, and zeros in weights count as other
+    numbers do: what is pruned costs less only once it is removed.
 
     Parameters
     ----------

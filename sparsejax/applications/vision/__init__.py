@@ -1,9 +1,9 @@
 """Image classifiers that are sparse: residual networks and transformers, trained and made slim."""
 
+from .._norms import fitted_state as fitted_state
 from ._classify import (
     ClassificationLoss as ClassificationLoss,
     accuracy as accuracy,
-    fitted_state as fitted_state,
     norm_scales as norm_scales,
 )
 from ._heads import (

@@ -9,6 +9,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ... import nn, penalties
+from .._norms import copied_state
 
 
 def norm_scales(model: Any) -> list[Array]:
@@ -63,48 +64,11 @@ class ClassificationLoss(eqx.Module):
         self, model: Any, images: Float[Array, "batch ..."], labels: Int[Array, " batch"]
     ) -> Float[Array, ""]:
         call = jax.vmap(model, (0, None), (0, None), axis_name="batch")
-        logits, _ = call(images, _copied(self.state))
+        logits, _ = call(images, copied_state(self.state))
         loss = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
         if self.penalty is None:
             return loss
         return loss + nn.penalise(model, self.penalty, norm_scales, self.masks)
-
-
-@eqx.filter_jit
-def fitted_state(
-    model: Any, state: eqx.nn.State, images: Float[Array, "samples ..."], batch: int = 128
-) -> eqx.nn.State:
-    """Running statistics of BatchNorm for the weights as they are.
-
-    Parameters
-    ----------
-    model, state
-        The state is where the running averages begin.
-    images
-        To average over, in batches in this order; what does not fill a batch is left out.
-    batch
-        Its size.
-
-    Raises
-    ------
-    ValueError
-        If there is not one batch of images.
-
-    Examples
-    --------
-    See ``mask_sparsity``, which does this after training.
-    """
-    count = len(images) // batch
-    if not count:
-        raise ValueError(f"`batch` must be at most the {len(images)} images; got {batch}.")
-    model = eqx.nn.inference_mode(model, value=False)
-    call = jax.vmap(model, (0, None), (0, None), axis_name="batch")
-
-    def body(state: eqx.nn.State, images: Array) -> tuple[eqx.nn.State, None]:
-        return call(images, state)[1], None
-
-    batches = images[: count * batch].reshape(count, batch, *images.shape[1:])
-    return jax.lax.scan(body, _copied(state), batches)[0]
 
 
 @eqx.filter_jit
@@ -131,11 +95,7 @@ def accuracy(
     See ``mask_sparsity``.
     """
     model = eqx.nn.inference_mode(model)
-    logits = jax.lax.map(lambda image: model(image, _copied(state))[0], images, batch_size=batch)
+    logits = jax.lax.map(
+        lambda image: model(image, copied_state(state))[0], images, batch_size=batch
+    )
     return jnp.mean(jnp.argmax(logits, axis=-1) == labels)
-
-
-def _copied(state: eqx.nn.State) -> eqx.nn.State:
-    """The same values: Equinox invalidates a state that has been updated."""
-    values, structure = jax.tree.flatten(state)
-    return jax.tree.unflatten(structure, values)

@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ... import nn, penalties
 from ...nn._leaves import named_leaves, replace_leaves
 from .._files import claim_folder
-from ._classify import ClassificationLoss, fitted_state, norm_scales
+from .._norms import fitted_state
+from ._classify import ClassificationLoss, norm_scales
 from ._training import train
 
 Optimiser = Callable[[int], optax.GradientTransformation]

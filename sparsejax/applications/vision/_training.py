@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -13,9 +12,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..._arrays import as_inexact
 from ..._checks import check_finite
-from .._checkpoint import Checkpoint
-from .._files import digest
 from .._sizes import check_size
+from .._training import Callback, train_on_batches
 
 Loss = Callable[[Any, Float[Array, "batch ..."], Int[Array, " batch"]], Float[Array, ""]]
 
@@ -84,7 +82,7 @@ def train(
     key: PRNGKeyArray,
     every: int = 100,
     checkpoint: str | os.PathLike[str] | None = None,
-    callback: Callable[[int, Float[np.ndarray, "*seeds every"]], None] | None = None,
+    callback: Callback | None = None,
 ) -> Trained:
     """Minimise a loss over batches that are drawn anew in each epoch, without replacement.
 
@@ -143,93 +141,31 @@ def train(
     (3, 20)
     """
     images, labels = _checked_data(images, labels)
-    for name, size in (("steps", steps), ("batch", batch), ("every", every)):
-        check_size(name, size)
-    if batch > len(labels):
-        raise ValueError(f"`batch` must be at most the {len(labels)} samples; got {batch}.")
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim > 1:
-        raise ValueError("`key` must be one of `jax.random.key`, or a vector of them.")
-    weights, rest = eqx.partition(model, eqx.is_inexact_array)
-    start = jax.vmap(optimiser.init) if key.ndim else optimiser.init
-    empty = np.zeros((*key.shape, 0), images.dtype)
-    state = _State(weights, start(weights), empty)
-    saved = None
-    if checkpoint is not None:
-        run = {"steps": steps, "batch": batch, "key": digest(jax.random.key_data(key))}
-        run |= {"model": digest(*jax.tree.leaves(weights)), "data": digest(images, labels)}
-        saved = Checkpoint(checkpoint, run, "train")
-        found = saved.progress()
-        if found is not None:
-            losses = np.zeros((*key.shape, found["done"]), images.dtype)
-            state = saved.state(_State(weights, state.optimiser, losses))
-    while (done := state.losses.shape[-1]) < steps:
-        length = min(every, steps - done)
-        step = _Step(rest, loss, optimiser, batch)
-        start = (state.weights, state.optimiser)
-        end, new = _advance(step, start, (images, labels), key, jnp.array(done), length)
-        new = np.asarray(new)
-        state = _State(*end, np.concatenate([state.losses, new], axis=-1))
-        if not np.isfinite(new).all():
-            raise FloatingPointError(
-                f"the loss is not finite within steps {done} to {done + length}: a lower learning "
-                "rate may help."
-            )
-        if saved is not None:
-            saved.write({"done": done + length}, state)
-        if callback is not None:
-            callback(done + length, new)
-    return Trained(eqx.combine(state.weights, rest), state.losses)
+    model, losses = train_on_batches(
+        model,
+        (images, labels),
+        _OfImages(loss),
+        optimiser,
+        steps=steps,
+        batch=batch,
+        key=key,
+        every=every,
+        run={},
+        checkpoint=checkpoint,
+        callback=callback,
+    )
+    return Trained(model, losses)
 
 
-class _State(eqx.Module):
-    """What training changes."""
+class _OfImages(eqx.Module):
+    """A loss of images and labels, in which nothing is drawn and every epoch is alike."""
 
-    weights: Any
-    optimiser: Any
-    losses: Float[np.ndarray, "*seeds done"]
-
-
-class _Step(eqx.Module):
-    """One step of one model."""
-
-    rest: Any
     loss: Loss
-    optimiser: optax.GradientTransformation
-    batch: int
 
     def __call__(
-        self, weights: Any, state: Any, data: tuple[Array, Array], key: PRNGKeyArray, step: Array
-    ) -> tuple[Any, Any, Float[Array, ""]]:
-        samples = data[1].shape[0]
-        epoch, place = jnp.divmod(step, samples // self.batch)
-        order = jax.random.permutation(jax.random.fold_in(key, epoch), samples)
-        index = jax.lax.dynamic_slice_in_dim(order, place * self.batch, self.batch)
-        images, labels = (array[index] for array in data)
-        value, slope = eqx.filter_value_and_grad(
-            lambda weights: self.loss(eqx.combine(weights, self.rest), images, labels)
-        )(weights)
-        change, state = self.optimiser.update(slope, state, weights)
-        return eqx.apply_updates(weights, change), state, value
-
-
-@eqx.filter_jit
-def _advance(
-    step: _Step,
-    start: tuple[Any, Any],
-    data: tuple[Array, Array],
-    key: PRNGKeyArray,
-    done: Int[Array, ""],
-    length: int,
-) -> tuple[tuple[Any, Any], Float[Array, "*seeds length"]]:
-    """Some steps: weights and what the optimiser remembers after them, and losses."""
-    of_all = jax.vmap(step, in_axes=(0, 0, None, 0, None)) if key.ndim else step
-
-    def body(carry: tuple[Any, Any], number: Array) -> tuple[tuple[Any, Any], Array]:
-        weights, optimiser, value = of_all(*carry, data, key, number)
-        return (weights, optimiser), value
-
-    end, losses = jax.lax.scan(body, start, done + jnp.arange(length))
-    return end, jnp.moveaxis(losses, 0, -1)
+        self, model: Any, batch: tuple[Array, ...], key: PRNGKeyArray, epoch: Array
+    ) -> Float[Array, ""]:
+        return self.loss(model, *batch)
 
 
 def _checked_data(images: Any, labels: Any) -> tuple[Array, Array]:
