@@ -182,7 +182,9 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         for cell in cells(name, options.fast):
             known = {tuple(row[key] for key in KEYS) for row in rows}
-            wanted = [(*map(str, (*cell, steps, WIDTH, BATCH, KEEP)), str(seed)) for seed in range(num)]
+            wanted = [
+                (*map(str, (*cell, steps, WIDTH, BATCH, KEEP)), str(seed)) for seed in range(num)
+            ]
             if known.issuperset(wanted):
                 continue
             found = rows_of(cell, range(num), steps, options.out / "unfinished")

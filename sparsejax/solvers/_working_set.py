@@ -69,43 +69,50 @@ class WorkingSet(AbstractSolver):
         zero = jnp.array(0)
         state = _State(start, None, zero, zero, zero, start.error, zero)
         widths = possible_widths(problem)
-        for phase in phases_of(problem, widths):
-            state = self._phase(problem, state, tol, max_steps, phase, last=phase[-1] == widths[-1])
+        state = self._phases(problem, state, tol, max_steps, phases_of(problem, widths))
         return state.iterate, {
             "num_steps": state.steps,
             "num_inner_iterations": state.inner,
             "width": state.width,
         }
 
-    def _phase(
+    def _phases(
         self,
         problem: Problem,
         state: _State,
         tol: Float[Array, ""],
         max_steps: Int[Array, ""],
-        widths: tuple[int, ...],
-        last: bool,
+        phases: list[tuple[int, ...]],
     ) -> _State:
-        """Steps with working sets from ``widths``, until done or, unless last, outgrown."""
+        """Steps with working sets of the first phase, and of the others once it is outgrown.
+
+        Inside of each other, so that a memory that is not needed is not cleared either: its pages
+        are new to the process every time.
+        """
+        widths, *others = phases
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = (state.iterate.error > tol) & (state.steps < max_steps)
-            fits = True if last else wanted_width(problem, state.iterate)[0] <= widths[-1]
-            return going & (state.stalled < _PATIENCE) & fits
+            return going & (state.stalled < _PATIENCE)
+
+        def fits(state: _State) -> Bool[Array, ""] | bool:
+            return not others or wanted_width(problem, state.iterate)[0] <= widths[-1]
 
         def step(state: _State) -> _State:
             return self._step(problem, state, tol, widths)
 
-        def loop(state: _State) -> _State:
-            memory = memory_of(problem, widths)
-            memory = memory if state.kept is None else memory.adopt(state.kept)
-            state = jax.lax.while_loop(unfinished, step, replace(state, kept=memory))
-            return replace(state, kept=None) if last else state
-
-        def skip(state: _State) -> _State:
-            return replace(state, kept=None if last else memory_of(problem, widths))
-
-        return jax.lax.cond(unfinished(state), loop, skip, state)
+        memory = memory_of(problem, widths)
+        memory = memory if state.kept is None else memory.adopt(state.kept)
+        state = replace(state, kept=memory)
+        state = jax.lax.while_loop(lambda state: unfinished(state) & fits(state), step, state)
+        if not others:
+            return replace(state, kept=None)
+        return jax.lax.cond(
+            unfinished(state),
+            lambda state: self._phases(problem, state, tol, max_steps, others),
+            lambda state: replace(state, kept=None),
+            state,
+        )
 
     def _step(
         self, problem: Problem, state: _State, tol: Float[Array, ""], widths: tuple[int, ...]
