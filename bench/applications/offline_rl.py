@@ -45,6 +45,7 @@ ALGORITHMS = {
 WIDTH, BATCH, KEEP, EVALUATIONS = 128, 64, 0.1, 10
 HEADLINE = ("iterative", "dense", "single-shot", "l2", "dropout", "small")
 SIZES = (500, 1000, 2000, 4000, 10_000)
+HOPPER = (slice(8000), slice(8000, None))  # episodes to learn from, and others to judge by
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 KEYS = ("task", "algorithm", "num", "method", "steps", "width", "batch", "keep", "seed")
 Cell = tuple[str, str, int, str]  # task, algorithm, steps in the data, method
@@ -73,12 +74,13 @@ def setting(task: str, num: int, seeds: Sequence[int]) -> tuple[rl.Transitions, 
         data = jax.vmap(lambda key: rl.collect(TASKS[task], num, key))(keys)
         return data, rl.Evaluation(TASKS[task])
     expert = rl.load(SHARED / "pybullet_hopper_expert_10k.npz")
-    sets = [rl.whole_episodes(expert, num, key) for key in keys]
+    shown, held_out = (jax.tree.map(lambda x, p=p: x[p], expert) for p in HOPPER)
+    sets = [rl.whole_episodes(shown, num, key) for key in keys]
     data = jax.tree.map(lambda *steps: jnp.stack(steps), *sets)
     try:
         return data, rl.hopper()
     except ImportError:
-        return data, rl.HeldOut(expert)
+        return data, rl.HeldOut(held_out)
 
 
 def rows_of(
@@ -182,7 +184,9 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         for cell in cells(name, options.fast):
             known = {tuple(row[key] for key in KEYS) for row in rows}
-            wanted = [(*map(str, (*cell, steps, WIDTH, BATCH, KEEP)), str(seed)) for seed in range(num)]
+            wanted = [
+                (*map(str, (*cell, steps, WIDTH, BATCH, KEEP)), str(seed)) for seed in range(num)
+            ]
             if known.issuperset(wanted):
                 continue
             found = rows_of(cell, range(num), steps, options.out / "unfinished")
