@@ -48,6 +48,7 @@ SIZES = (500, 1000, 2000, 4000, 10_000)
 HOPPER = (slice(8000), slice(8000, None))  # episodes to learn from, and others to judge by
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 KEYS = ("task", "algorithm", "num", "method", "steps", "width", "batch", "keep", "seed")
+VMAP = "offline_rl_vmap.csv"
 Cell = tuple[str, str, int, str]  # task, algorithm, steps in the data, method
 
 
@@ -134,32 +135,35 @@ def verdicts(rows: list[dict[str, str]]) -> Iterator[str]:
         yield text
 
 
-def at_once(steps: int, num_seeds: int) -> str:
+def at_once(width: int, steps: int, num_seeds: int) -> dict[str, object]:
     """Seconds of seeds at once and one at a time, both without compilation."""
-    seeds = range(num_seeds)
-    data, _ = setting("pendulum", 1000, seeds)
-    arguments = {"steps": 2 * steps, "every": steps, "width": WIDTH, "batch": BATCH}
-    rule = rl.SNIP(KEEP, every=steps // 20)
+    data, _ = setting("pendulum", 1000, range(num_seeds))
 
-    def seconds(chosen: Sequence[int]) -> float:
+    def seconds(seeds: Sequence[int]) -> float:
         times: list[float] = []
-        some = jax.tree.map(lambda x: x[jnp.asarray(chosen)], data)
         rl.train(
             ALGORITHMS["td3+bc"],
-            some,
-            rule,
-            seeds=chosen,
+            jax.tree.map(lambda x: x[jnp.asarray(seeds)], data),
+            rl.SNIP(KEEP, every=steps // 20),
+            seeds=seeds,
+            steps=2 * steps,
+            every=steps,
+            width=width,
+            batch=BATCH,
             callback=lambda now: times.append(time.perf_counter()),
-            **arguments,
         )
         return times[1] - times[0]  # the first half compiles
 
-    alone = np.median([seconds([seed]) for seed in range(3)]) * num_seeds
-    together = seconds(seeds)
-    return (
-        f"{num_seeds} seeds, {steps} steps: {together:.2f} s at once, {alone:.2f} s one at a time "
-        f"({alone / together:.2f} times as long)"
-    )
+    alone = float(np.median([seconds([seed]) for seed in range(3)])) * num_seeds
+    together = seconds(range(num_seeds))
+    return {
+        "width": width,
+        "steps": steps,
+        "seeds": num_seeds,
+        "seconds_at_once": together,
+        "seconds_one_at_a_time": alone,
+        "ratio": alone / together,
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -180,7 +184,9 @@ def main(arguments: list[str] | None = None) -> None:
     rows = read(path)
     for name in options.only:
         if name == "vmap":
-            print(at_once(200, 4 if options.fast else 20), flush=True)
+            times = [at_once(width, 200, 4 if options.fast else 20) for width in (16, 64, WIDTH)]
+            write([{k: str(v) for k, v in row.items()} for row in times], options.out / VMAP)
+            print(*times, sep="\n", flush=True)
             continue
         for cell in cells(name, options.fast):
             known = {tuple(row[key] for key in KEYS) for row in rows}
