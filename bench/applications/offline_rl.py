@@ -9,9 +9,9 @@ goes on.
 
 ``headline``: TD3+BC on the pendulum with 1000 steps, SNIP masks decided again and again against
 decided once and against dense networks, and controls. ``full``: all algorithms, tasks and numbers
-of steps. ``hopper``: pybullet's data in ../shared/data; scored in pybullet where that is installed,
-else by how far actions lie from the expert's. ``vmap``: 20 seeds at once against one at a time.
-``--fast``: fewer steps and seeds.
+of steps, or those that further options name. ``hopper``: pybullet's data in ../shared/data; scored
+in pybullet where that is installed, else by how far actions lie from the expert's. ``vmap``: 20
+seeds at once against one at a time. ``--fast``: fewer steps and seeds.
 """
 
 import argparse
@@ -171,6 +171,10 @@ def main(arguments: list[str] | None = None) -> None:
     names = ("headline", "hopper", "full", "vmap")
     parser.add_argument("--fast", action="store_true", help="fewer steps, methods and seeds")
     parser.add_argument("--only", nargs="+", choices=names, default=names[:1])
+    parser.add_argument("--tasks", nargs="+", choices=(*TASKS, "hopper"), help="of those, these")
+    parser.add_argument("--algorithms", nargs="+", choices=tuple(ALGORITHMS))
+    parser.add_argument("--nums", nargs="+", type=int, choices=SIZES)
+    parser.add_argument("--methods", nargs="+")
     parser.add_argument("--seeds", type=int, help="20, or 4 if fast")
     parser.add_argument("--steps", type=int, help="10000, or 1000 if fast")
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
@@ -188,7 +192,10 @@ def main(arguments: list[str] | None = None) -> None:
             write([{k: str(v) for k, v in row.items()} for row in times], options.out / VMAP)
             print(*times, sep="\n", flush=True)
             continue
+        parts = options.tasks, options.algorithms, options.nums, options.methods
         for cell in cells(name, options.fast):
+            if not all(of is None or one in of for of, one in zip(parts, cell, strict=True)):
+                continue
             known = {tuple(row[key] for key in KEYS) for row in rows}
             wanted = [
                 (*map(str, (*cell, steps, WIDTH, BATCH, KEEP)), str(seed)) for seed in range(num)
