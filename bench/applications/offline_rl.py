@@ -9,9 +9,9 @@ goes on.
 
 ``headline``: TD3+BC on the pendulum with 1000 steps, SNIP masks decided again and again against
 decided once and against dense networks, and controls. ``full``: all algorithms, tasks and numbers
-of steps. ``hopper``: pybullet's data in ../shared/data; scored in pybullet where that is installed,
-else by how far actions lie from the expert's. ``vmap``: 20 seeds at once against one at a time.
-``--fast``: fewer steps and seeds.
+of steps, or those that further options name. ``hopper``: pybullet's data in ../shared/data; scored
+in pybullet where that is installed, else by how far actions lie from the expert's. ``vmap``: 20
+seeds at once against one at a time. ``--fast``: fewer steps and seeds.
 """
 
 import argparse
@@ -45,8 +45,10 @@ ALGORITHMS = {
 WIDTH, BATCH, KEEP, EVALUATIONS = 128, 64, 0.1, 10
 HEADLINE = ("iterative", "dense", "single-shot", "l2", "dropout", "small")
 SIZES = (500, 1000, 2000, 4000, 10_000)
+HOPPER = (slice(8000), slice(8000, None))  # episodes to learn from, and others to judge by
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 KEYS = ("task", "algorithm", "num", "method", "steps", "width", "batch", "keep", "seed")
+VMAP = "offline_rl_vmap.csv"
 Cell = tuple[str, str, int, str]  # task, algorithm, steps in the data, method
 
 
@@ -73,12 +75,13 @@ def setting(task: str, num: int, seeds: Sequence[int]) -> tuple[rl.Transitions, 
         data = jax.vmap(lambda key: rl.collect(TASKS[task], num, key))(keys)
         return data, rl.Evaluation(TASKS[task])
     expert = rl.load(SHARED / "pybullet_hopper_expert_10k.npz")
-    sets = [rl.whole_episodes(expert, num, key) for key in keys]
+    shown, held_out = (jax.tree.map(lambda x, p=p: x[p], expert) for p in HOPPER)
+    sets = [rl.whole_episodes(shown, num, key) for key in keys]
     data = jax.tree.map(lambda *steps: jnp.stack(steps), *sets)
     try:
         return data, rl.hopper()
     except ImportError:
-        return data, rl.HeldOut(expert)
+        return data, rl.HeldOut(held_out)
 
 
 def rows_of(
@@ -132,32 +135,35 @@ def verdicts(rows: list[dict[str, str]]) -> Iterator[str]:
         yield text
 
 
-def at_once(steps: int, num_seeds: int) -> str:
+def at_once(width: int, steps: int, num_seeds: int) -> dict[str, object]:
     """Seconds of seeds at once and one at a time, both without compilation."""
-    seeds = range(num_seeds)
-    data, _ = setting("pendulum", 1000, seeds)
-    arguments = {"steps": 2 * steps, "every": steps, "width": WIDTH, "batch": BATCH}
-    rule = rl.SNIP(KEEP, every=steps // 20)
+    data, _ = setting("pendulum", 1000, range(num_seeds))
 
-    def seconds(chosen: Sequence[int]) -> float:
+    def seconds(seeds: Sequence[int]) -> float:
         times: list[float] = []
-        some = jax.tree.map(lambda x: x[jnp.asarray(chosen)], data)
         rl.train(
             ALGORITHMS["td3+bc"],
-            some,
-            rule,
-            seeds=chosen,
+            jax.tree.map(lambda x: x[jnp.asarray(seeds)], data),
+            rl.SNIP(KEEP, every=steps // 20),
+            seeds=seeds,
+            steps=2 * steps,
+            every=steps,
+            width=width,
+            batch=BATCH,
             callback=lambda now: times.append(time.perf_counter()),
-            **arguments,
         )
         return times[1] - times[0]  # the first half compiles
 
-    alone = np.median([seconds([seed]) for seed in range(3)]) * num_seeds
-    together = seconds(seeds)
-    return (
-        f"{num_seeds} seeds, {steps} steps: {together:.2f} s at once, {alone:.2f} s one at a time "
-        f"({alone / together:.2f} times as long)"
-    )
+    alone = float(np.median([seconds([seed]) for seed in range(3)])) * num_seeds
+    together = seconds(range(num_seeds))
+    return {
+        "width": width,
+        "steps": steps,
+        "seeds": num_seeds,
+        "seconds_at_once": together,
+        "seconds_one_at_a_time": alone,
+        "ratio": alone / together,
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -165,6 +171,10 @@ def main(arguments: list[str] | None = None) -> None:
     names = ("headline", "hopper", "full", "vmap")
     parser.add_argument("--fast", action="store_true", help="fewer steps, methods and seeds")
     parser.add_argument("--only", nargs="+", choices=names, default=names[:1])
+    parser.add_argument("--tasks", nargs="+", choices=(*TASKS, "hopper"), help="of those, these")
+    parser.add_argument("--algorithms", nargs="+", choices=tuple(ALGORITHMS))
+    parser.add_argument("--nums", nargs="+", type=int, choices=SIZES)
+    parser.add_argument("--methods", nargs="+")
     parser.add_argument("--seeds", type=int, help="20, or 4 if fast")
     parser.add_argument("--steps", type=int, help="10000, or 1000 if fast")
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
@@ -178,9 +188,14 @@ def main(arguments: list[str] | None = None) -> None:
     rows = read(path)
     for name in options.only:
         if name == "vmap":
-            print(at_once(200, 4 if options.fast else 20), flush=True)
+            times = [at_once(width, 200, 4 if options.fast else 20) for width in (16, 64, WIDTH)]
+            write([{k: str(v) for k, v in row.items()} for row in times], options.out / VMAP)
+            print(*times, sep="\n", flush=True)
             continue
+        parts = options.tasks, options.algorithms, options.nums, options.methods
         for cell in cells(name, options.fast):
+            if not all(of is None or one in of for of, one in zip(parts, cell, strict=True)):
+                continue
             known = {tuple(row[key] for key in KEYS) for row in rows}
             wanted = [
                 (*map(str, (*cell, steps, WIDTH, BATCH, KEEP)), str(seed)) for seed in range(num)

@@ -24,7 +24,7 @@ from ._errors import SolveError, UserError, explained
 from ._folder import checked_target, output_folder
 from ._report import make_table, print_written
 
-_TASKS = {
+_TASKS: dict[str, Callable[[], rl.AbstractTask]] = {
     "pendulum": rl.Pendulum,
     "cartpole": rl.Cartpole,
 }
@@ -156,7 +156,7 @@ def _study(args: Namespace) -> _Study:
         some = jax.tree.map(lambda steps: steps[:num], some)
         some = rl.whole_episodes(some, num, jax.random.key(0))
         return _Study(some, rl.HeldOut(held_out), "held-out error", args.data.name)
-    task: rl.AbstractTask = _TASKS[args.task]()
+    task = _TASKS[args.task]()
     if args.distractors:
         task = rl.Distracted(task, args.distractors)
     keys = jnp.stack([jax.random.key(1000 + seed) for seed in range(args.seeds)])

@@ -174,12 +174,13 @@ class Distracted(AbstractTask):
 
     task: AbstractTask
     num: int = eqx.field(static=True)
-    correlation: float = eqx.field(static=True, default=0.9)
+    correlation: float = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        check_size("num", self.num)
-        if not 0 <= self.correlation < 1:
-            raise ValueError(f"`correlation` must lie in [0, 1); got {self.correlation}.")
+    def __init__(self, task: AbstractTask, num: int, correlation: float = 0.9):
+        check_size("num", num)
+        if not 0 <= correlation < 1:
+            raise ValueError(f"`correlation` must lie in [0, 1); got {correlation}.")
+        self.task, self.num, self.correlation = task, num, correlation
 
     @property
     def name(self) -> str:

@@ -165,38 +165,29 @@ def train(
     rate = jnp.asarray(learning_rate, data.rewards.dtype)
     training = Training(algorithm, rule, penalties, sizes, steps, batch, rate)
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    scaling, data = _scaled(data, 0 if sets else None, len(seeds))
+    axis = 0 if sets else None
+    scaling, data = _scaled(data, axis, len(seeds))
+    state = _start(training, data, keys, axis)
     saved, history = None, []
-    found = None
     if checkpoint is not None:
-        run = _fingerprint(training, data, seeds, every)
-        saved = Checkpoint(checkpoint, run, "train")
+        saved = Checkpoint(checkpoint, _fingerprint(training, data, seeds, every), "train")
         found = saved.progress()
-    axes = 0 if sets else None
-    state = _start(training, data, keys, axes)
-    if saved is not None and found is not None:
-        state = saved.state(state)
-        history = [Progress(*entry) for entry in found["history"]]
-        history = [
-            step._replace(
-                losses={name: tuple(of) for name, of in step.losses.items()},
-                scores=tuple(step.scores),
-            )
-            for step in history
-        ]
-        if callback is not None:
-            callback(history[-1])
+        if found is not None:
+            state = saved.state(state)
+            history = [_as_progress(*entry) for entry in found["history"]]
+            if callback is not None:
+                callback(history[-1])
     done = history[-1].done if history else 0
     while done < steps:
         length = min(every, steps - done)
-        state, losses = _advance(training, state, data, keys, jnp.array(done), length, axes)
+        state, losses = _advance(training, state, data, keys, jnp.array(done), length, axis)
         done += length
         scores = ()
         if evaluate is not None:
             at = jax.vmap(lambda key, done=done: jax.random.fold_in(key, done))(keys)
-            scores = tuple(np.asarray(evaluate(_policies(state, scaling), at)).tolist())
-        means = {name: tuple(np.asarray(of).tolist()) for name, of in losses.items()}
-        history.append(Progress(done, steps, means, scores))
+            scores = np.asarray(evaluate(_policies(state, scaling), at)).tolist()
+        means = {name: np.asarray(of).tolist() for name, of in losses.items()}
+        history.append(_as_progress(done, steps, means, scores))
         _check_finite(history[-1], length, seeds)
         if saved is not None:
             saved.write({"history": history}, state)
@@ -204,6 +195,12 @@ def train(
             callback(history[-1])
     networks = used_of(state.nets, state.masks)
     return Trained(_policies(state, scaling), networks, tuple(history))
+
+
+def _as_progress(
+    done: int, steps: int, losses: Mapping[str, Sequence[float]], scores: Sequence[float]
+) -> Progress:
+    return Progress(done, steps, {name: tuple(of) for name, of in losses.items()}, tuple(scores))
 
 
 def _policies(state: State, scaling: Scaling) -> Policy:
