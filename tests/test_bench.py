@@ -232,3 +232,23 @@ def test_recovery_with_ample_measurements_and_with_few():
         method = every["IRLS q=0.667"]
         assert recovery.recovered(method, *recovery.draw(140, 2)).tolist() == [True, True]
         assert recovery.recovered(method, *recovery.draw(50, 2)).tolist() == [False, False]
+
+
+@pytest.mark.slow
+def test_architecture_search_on_27_cells(tmp_path, capsys):
+    """Two relaxations, two seeds, few steps; a second call computes nothing again."""
+    pytest.importorskip("mnist1d")
+    from bench.applications import nas
+
+    options = ["--fast", "--only", "regret", "--steps", "20", "--out", str(tmp_path)]
+    nas.main(options)
+    with open(tmp_path / "nas_regret.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["relaxation"] for row in rows] == ["softmax"] * 2 + ["temperature"] * 2
+    with open(tmp_path / "nas_table_20x32x1.csv", newline="") as file:
+        best = max(float(row["seed_0"]) for row in csv.DictReader(file))
+    assert all(0 <= float(row["regret"]) <= best for row in rows)
+    written = (tmp_path / "nas_regret.csv").stat().st_mtime_ns
+    nas.main(options)
+    assert (tmp_path / "nas_regret.csv").stat().st_mtime_ns == written
+    assert capsys.readouterr().out.count("temperature (2): supernet") == 2

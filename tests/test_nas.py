@@ -18,6 +18,12 @@ from sparsejax.applications.nas._operations import OPERATIONS
 SMALL, SKIP = nas.SPACES["small"], nas.SPACES["skip-or-conv"]
 
 
+@pytest.fixture
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
 # Relaxations
 
 
@@ -40,7 +46,7 @@ PROJECTIONS = [
 
 
 @pytest.mark.parametrize(("relaxation", "order"), PROJECTIONS, ids=str)
-def test_sparse_projections_are_exact_and_so_are_their_derivatives(float64, rng, relaxation, order):
+def test_sparse_projections_are_exact_and_so_are_their_derivatives(double, rng, relaxation, order):
     alpha = rng.normal(size=SMALL.shape)
     weights = jax.jit(lambda a: relaxation.weights(a, SMALL))
     expected = np.stack([projected(row, order) for row in alpha])
@@ -56,7 +62,7 @@ def test_sparse_projections_are_exact_and_so_are_their_derivatives(float64, rng,
     np.testing.assert_allclose(np.vdot(pulled, direction), np.vdot(cotangent, slope), rtol=1e-9)
 
 
-def test_sparsemax_is_the_nearest_point_of_the_simplex(float64, rng):
+def test_sparsemax_is_the_nearest_point_of_the_simplex(double, rng):
     cvxpy = pytest.importorskip("cvxpy")
     alpha = rng.normal(size=SMALL.shape)
     p = cvxpy.Variable(SMALL.shape)
@@ -122,7 +128,7 @@ def test_exponentiated_gradient_multiplies(rng):
     np.testing.assert_allclose(p + change, expected, rtol=1e-5)
 
 
-def test_dirichlet_draws_have_their_mean_and_its_derivative(float64):
+def test_dirichlet_draws_have_their_mean_and_its_derivative(double):
     """E[p] = β/Σβ with β = elu(α) + 1, so the mean derivative of draws is that of the mean."""
     space, relaxation = (
         nas.Space("edge", ("skip", "conv1", "conv3"), nodes=1),
@@ -158,7 +164,7 @@ def test_dirichlet_is_pulled_to_concentrations_of_one():
     np.testing.assert_array_equal(np.sign(moves[1]), [[-1, 1]])
 
 
-def test_sparse_coding_is_the_lasso_that_leaves_two(float64, rng):
+def test_sparse_coding_is_the_lasso_that_leaves_two(double, rng):
     cvxpy = pytest.importorskip("cvxpy")
     relaxation = relaxations.SparseCoding(2, warmup=0.5)
     alpha = np.abs(rng.normal(size=SMALL.shape))
@@ -234,7 +240,7 @@ def bilevel():
     return inner, outer, H, B, t, c, a
 
 
-def test_hypergradients_are_those_of_a_quadratic_problem(float64, bilevel):
+def test_hypergradients_are_those_of_a_quadratic_problem(double, bilevel):
     inner, outer, H, B, t, c, a = bilevel
     w = np.linalg.solve(H, B @ a)
     rate, terms = 0.1, 4
@@ -346,6 +352,20 @@ def test_images_pass_through_cells_with_two_inputs_and_noise():
     assert np.abs(call(x[0], noisy, keys[0]) - call(x[0], noisy, keys[1])).max() > 1e-3
 
 
+@pytest.mark.parametrize("name", relaxations.RELAXATIONS)
+def test_single_precision_stays_so_where_double_is_on(double, name):
+    space, relaxation = nas.SPACES["s1"], relaxations.RELAXATIONS[name]()
+    cast = lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf  # noqa: E731
+
+    def call(key):
+        net = nas.Supernet(space, (1, 8), 2, key, width=2)
+        alpha = cast(relaxation.init(space, key))
+        weights = relaxation.weights(alpha, space, jnp.asarray(0.7), key)
+        return jax.tree.map(cast, net)(jnp.ones((1, 8), jnp.float32), weights, key)
+
+    assert jax.eval_shape(call, jax.random.key(0)).dtype == jnp.float32
+
+
 def test_cells_keep_the_heaviest_edges(rng):
     space = nas.SPACES["s3"]
     weights = rng.random((2, *space.shape))
@@ -420,16 +440,16 @@ def test_accuracy_is_the_part_of_right_answers(task, searched):
     np.testing.assert_allclose(found, (answers == task.test.y).mean(1), rtol=1e-6)
 
 
-def test_curvature_is_that_of_finite_differences(float64, task, searched):
+def test_curvature_is_that_of_finite_differences(double, task, searched):
     """The largest eigenvalue of differences of gradients, in double precision."""
     relaxation = relaxations.Softmax()
     samples = nas.Samples(task.test.X[:8].astype(float), task.test.y[:8])
-    double = lambda tree: jax.tree.map(  # noqa: E731
+    doubled = lambda tree: jax.tree.map(  # noqa: E731
         lambda leaf: leaf.astype(float) if eqx.is_array(leaf) else leaf, tree
     )
-    found = nas.curvature(double(searched), relaxation, samples)
+    found = nas.curvature(doubled(searched), relaxation, samples)
     net = jax.tree.map(
-        lambda leaf: leaf[1] if eqx.is_array(leaf) else leaf, double(searched.supernets)
+        lambda leaf: leaf[1] if eqx.is_array(leaf) else leaf, doubled(searched.supernets)
     )
 
     @eqx.filter_jit
@@ -610,7 +630,7 @@ def test_command_interrupted_goes_on_and_reports(data, tmp_path, capsys, monkeyp
     assert "supernet" in printed
     assert f"0→1 {report['searches'][0]['cell'][0]}" in printed
 
-    advance, calls = nas._search._advance, []
+    advance, calls = nas._search.advance, []
 
     def dying(*args):
         calls.append(args)
@@ -619,7 +639,7 @@ def test_command_interrupted_goes_on_and_reports(data, tmp_path, capsys, monkeyp
         return advance(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(nas._search, "_advance", dying)
+        patch.setattr(nas._search, "advance", dying)
         assert main(command(data, out)) == 130
     assert not out.exists()
     assert main(command(data, out, "--relaxation", "softmax")) == 2
@@ -654,7 +674,7 @@ def test_a_loss_that_is_not_finite_is_named(task, tmp_path, monkeypatch):
     def diverged(step, state, *rest):
         return state, jnp.array([[0.5, 0.5], [0.5, jnp.nan]])
 
-    monkeypatch.setattr(nas._search, "_advance", diverged)
+    monkeypatch.setattr(nas._search, "advance", diverged)
     relaxation, file = relaxations.Temperature(), tmp_path / "run"
     with pytest.raises(FloatingPointError, match=r"searches \[1\] is not finite within steps 0 to"):
         nas.search(SMALL, task.train, relaxation, seeds=(0, 1), checkpoint=file, **SIZES)

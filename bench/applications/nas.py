@@ -11,6 +11,7 @@ minutes. One thread: ``taskset -c 0``.
 
 import argparse
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -83,13 +84,15 @@ def whole_table(
     path = out / f"nas_table_{settings}.csv"
     rows = read(path)
     if not rows:
-        found = nas.table(space, task, seeds=seeds, checkpoint=out / "nas-unfinished", **options)
+        scratch = out / "nas-unfinished" / f"table-{settings}"
+        found = nas.table(space, task, seeds=seeds, checkpoint=scratch, **options)
         rows = [
             {"cell": " ".join(map(str, cell))}
             | {f"seed_{seed}": str(a) for seed, a in zip(seeds, accuracies, strict=True)}
             for cell, accuracies in zip(found.cells.tolist(), found.accuracies, strict=True)
         ]
         write(rows, path)
+        shutil.rmtree(scratch)
     cells = np.array([[int(op) for op in row["cell"].split()] for row in rows])
     accuracies = np.array([[float(row[f"seed_{seed}"]) for seed in seeds] for row in rows])
     return nas.Table(cells, accuracies)

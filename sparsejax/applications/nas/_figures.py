@@ -61,13 +61,15 @@ def draw_cell(cell: Int[np.ndarray, " edges"], space: Space, ax: Axes | None = N
             ha="center",
             va="bottom",
             color=_colour(op),
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
     nodes = range(space.inputs + space.nodes)
     ax.scatter(nodes, [0] * len(nodes), s=420, facecolor="white", edgecolor="0.2", zorder=3)
     for node in nodes:
         ax.text(node, 0, str(node), ha="center", va="center", zorder=4)
-    reach = 0.35 * (1 + 0.1 * len(nodes)) * len(nodes) / 2
+    reach = 0.35 * (1 + 0.1 * len(nodes)) * (len(nodes) - 1) / 2
     ax.set(xlim=(-0.4, len(nodes) - 0.6), ylim=(-reach, reach))
+    ax.set_aspect("equal")  # or arcs are not where their labels are
     ax.axis("off")
     return ax
 

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._data import Samples
-from ._search import Searched, mean_loss
+from ._search import Searched
+from ._steps import mean_loss
 from ._supernet import Supernet
 from .relaxations import AbstractRelaxation
 

@@ -14,8 +14,8 @@ from ..vision import train
 from ._architecture import one_hot
 from ._data import Samples
 from ._measures import accuracy
-from ._search import checked_samples, falling_sgd, mean_loss, seed_keys, supernets
 from ._space import Space
+from ._steps import checked_samples, falling_sgd, mean_loss, seed_keys, supernets
 from ._supernet import Supernet
 
 
@@ -113,7 +113,12 @@ def retrain(
     >>> X = np.random.default_rng(0).normal(size=(32, 1, 8)) + y[:, None, None]
     >>> samples, sizes = nas.Samples(X, y), {"batch": 8, "width": 2, "depth": 1}
     >>> found = nas.retrain(
-    ...     nas.SPACES["small"], [[2, 0, 1], [1, 1, 1]], samples, seeds=(0, 1), steps=5, **sizes
+    ...     nas.Space("tiny", ("skip", "conv3"), nodes=1),
+    ...     [[0], [1]],
+    ...     samples,
+    ...     seeds=(0, 1),
+    ...     steps=5,
+    ...     **sizes,
     ... )
     >>> found.accuracy(samples).shape
     (2,)

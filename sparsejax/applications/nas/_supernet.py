@@ -114,12 +114,12 @@ class Supernet(eqx.Module):
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import equinox as eqx, jax, jax.numpy as jnp
     >>> from sparsejax.applications import nas
     >>> space = nas.SPACES["small"]
     >>> net = nas.Supernet(space, (1, 40), 10, jax.random.key(0), width=4)
     >>> weights = nas.relaxations.Softmax().weights(jnp.zeros(space.shape), space)
-    >>> net(jnp.zeros((1, 40)), weights).shape
+    >>> eqx.filter_eval_shape(net, jnp.zeros((1, 40)), weights).shape
     (10,)
     """
 

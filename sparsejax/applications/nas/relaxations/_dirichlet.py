@@ -54,7 +54,7 @@ class Dirichlet(AbstractRelaxation):
     ) -> Weights:
         found = concentration(alpha)
         if key is not None:
-            found = jnp.exp(jax.random.loggamma(key, found))
+            found = jnp.exp(jax.random.loggamma(key, found, dtype=alpha.dtype))
         # Small concentrations may leave draws of an edge that all round to zero.
         found = jnp.where(space.mask, found + jnp.finfo(alpha.dtype).tiny, 0.0)
         return found / jnp.sum(found, axis=-1, keepdims=True)
