@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._features import normalised
 from ._margin import unit
-from ._training import wrapped
+from ._training import precision_of, wrapped
 
 _STEP = 50  # frames by which lengths are rounded up: a program for each
 _PIECES, _PIECE = 5, 300
@@ -158,7 +158,7 @@ def _embedded(
     features: Float[Array, "rows bins frames"],
 ) -> Float[Array, "rows embedding"]:
     call = jax.vmap(lambda x: eqx.nn.inference_mode(model)(normalised(x), state)[0])
-    return unit(call(features))
+    return unit(call(features.astype(precision_of(model))))
 
 
 def _pieces(features: Float[np.ndarray, "bins frames"]) -> list[Float[np.ndarray, "bins 300"]]:
