@@ -76,7 +76,7 @@ def train(
     key
         Of all that is drawn.
     crop_frames
-        Length of a piece, 10 ms each.
+        Length of a piece, 10 ms each; best ``DSConfig.frames``.
     sparse_epochs
         For how many epochs filters are thinned out, with the probabilities of the model's config.
     margin, scale
