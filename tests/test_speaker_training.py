@@ -13,6 +13,7 @@ from scipy.io import wavfile
 import sparsejax as sj
 from sparsejax._cli._main import main
 from sparsejax.applications import speaker
+from sparsejax.applications.speaker._training import _stacked, precision_of
 
 CONFIG = speaker.DSConfig(
     8, (2,), (2,), (0.5,), frames=20, aggregate=8, attention=2, squeeze=2, embedding=4
@@ -160,6 +161,23 @@ def test_prints_are_embeddings_of_the_whole_and_of_pieces(trained, rng):
     assert mean == pytest.approx(table[0].mean(), abs=1e-6)
     with pytest.raises(ValueError, match="at least one recording"):
         speaker.embeddings(trained.model, trained.state, [])
+
+
+def test_precision_is_that_of_the_weights(rng):
+    class Sums(eqx.Module):
+        weight: jax.Array
+
+        def __call__(self, x, state):
+            return jax.lax.dot(self.weight, x[:, 0]), state  # both of one precision
+
+    with jax.enable_x64(True):
+        model = Sums(jnp.asarray(rng.normal(size=(4, 80))))
+        assert model.weight.dtype == jnp.float64
+        x = rng.normal(size=(80, 20)).astype(np.float32)
+        assert speaker.embeddings(model, None, [x]).dtype == np.float64
+        voices = speaker.voices_of({"Ada": speaker.formant_voice(0, 1, 0.6)})
+        assert _stacked(voices, 80, precision_of(model))[0].dtype == jnp.float64
+    assert precision_of(lambda x: x) == jnp.float32
 
 
 def test_trials_are_all_pairs():

@@ -245,8 +245,15 @@ def _ratio(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.applications.speaker")
     parser.description = __doc__
-    parser.add_argument("--fast", action="store_true", help="few voices, steps and seeds")
-    parser.add_argument("--only", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS)[:3])
+    parser.add_argument(
+        "--fast", action="store_true", help="few voices, steps and seeds: three minutes"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=tuple(NETWORKS),
+        help="ecapa, ds and ds-dense; if fast the first two",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="0 to 4, or 0 if fast")
     parser.add_argument(
         "--real",
@@ -262,7 +269,8 @@ def main(arguments: list[str] | None = None) -> None:
     path = options.out / ("speaker_fast.csv" if options.fast else "speaker.csv")
     found = read(path)
     known = {(row["seed"], row["network"]) for row in found}
-    for row in rows(setting, seeds, options.only, options.real, known):
+    names = options.only or list(NETWORKS)[: 2 if options.fast else 3]
+    for row in rows(setting, seeds, names, options.real, known):
         shown = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
         print("  ".join(shown), flush=True)
         found.append({key: str(value) for key, value in row.items()})

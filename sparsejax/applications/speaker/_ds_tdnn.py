@@ -29,7 +29,8 @@ class DSConfig:
     ratios
         The part of filters replaced in each global block where a key is given: the sparse rule.
     frames
-        At which filters are as they are stored.
+        At which filters are as they are stored: best the length of the pieces in training. With
+        shorter pieces some of their numbers are never trained, but count in longer recordings.
     bins, aggregate, attention, squeeze, embedding
         As of ``ECAPAConfig``.
     """

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._features import normalised
 from ._margin import unit
-from ._training import wrapped
+from ._training import precision_of, wrapped
 
 _STEP = 50  # frames by which lengths are rounded up: a program for each
 _PIECES, _PIECE = 5, 300
@@ -90,11 +90,11 @@ def embeddings(
     lengths = np.array([x.shape[1] for x in features])
     found: dict[int, np.ndarray] = {}
     for length in np.unique(lengths):
-        places = np.flatnonzero(lengths == length)
+        places = np.flatnonzero(lengths == length).tolist()
         for start in range(0, len(places), _ROWS):
             rows = places[start : start + _ROWS]
-            filled = np.stack([features[i] for i in np.resize(rows, _ROWS)])
-            found |= zip(rows.tolist(), np.asarray(_embedded(model, state, filled)), strict=False)
+            filled = jnp.stack([features[i] for i in (rows * _ROWS)[:_ROWS]])
+            found |= zip(rows, np.asarray(_embedded(model, state, filled)), strict=False)
     return np.stack([found[i] for i in range(len(features))])
 
 
@@ -158,7 +158,7 @@ def _embedded(
     features: Float[Array, "rows bins frames"],
 ) -> Float[Array, "rows embedding"]:
     call = jax.vmap(lambda x: eqx.nn.inference_mode(model)(normalised(x), state)[0])
-    return unit(call(jnp.asarray(features)))
+    return unit(call(features.astype(precision_of(model))))
 
 
 def _pieces(features: Float[np.ndarray, "bins frames"]) -> list[Float[np.ndarray, "bins 300"]]:

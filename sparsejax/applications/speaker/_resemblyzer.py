@@ -57,8 +57,8 @@ class Resemblyzer(eqx.Module):
 
     def embed(self, wave: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " embedding"]:
         """Of a recording at 16 kHz: the mean over its pieces, of length one again."""
-        pieces = _pieces(_features(wave))
-        return np.asarray(unit(_mean_embedding(self, *_filled(pieces))))
+        pieces, count = _filled(_pieces(_features(wave)))
+        return np.asarray(unit(_mean_embedding(self, jnp.asarray(pieces), jnp.array(count))))
 
 
 def load_resemblyzer(path: str | os.PathLike[str]) -> Resemblyzer:
@@ -138,12 +138,12 @@ def _mean_embedding(
     return jnp.sum(jnp.where(jnp.arange(len(pieces))[:, None] < count, found, 0), axis=0) / count
 
 
-def _filled(pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _filled(pieces: np.ndarray) -> tuple[np.ndarray, int]:
     """As many pieces as a power of two, and how many of them are some: few programs."""
     size = 1 << (len(pieces) - 1).bit_length()
     filled = np.zeros((size, *pieces.shape[1:]), pieces.dtype)
     filled[: len(pieces)] = pieces
-    return filled, np.array(len(pieces))
+    return filled, len(pieces)
 
 
 def _pieces(features: np.ndarray) -> np.ndarray:

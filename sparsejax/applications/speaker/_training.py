@@ -76,7 +76,7 @@ def train(
     key
         Of all that is drawn.
     crop_frames
-        Length of a piece, 10 ms each.
+        Length of a piece, 10 ms each; best ``DSConfig.frames``.
     sparse_epochs
         For how many epochs filters are thinned out, with the probabilities of the model's config.
     margin, scale
@@ -111,15 +111,16 @@ def train(
     >>> import jax
     >>> from sparsejax.applications import speaker
     >>> voices = speaker.voices_of({
-    ...     name: speaker.formant_voice(seed, 4, seconds=1.0)
-    ...     for seed, name in enumerate(["Ada", "Ben"])
+    ...     name: speaker.formant_voice(seed, 5, seconds=1.0)
+    ...     for seed, name in enumerate(["Ada", "Ben", "Cy"])
     ... })
-    >>> config = speaker.ECAPAConfig(
-    ...     8, scale=2, dilations=(2,), aggregate=8, attention=2, squeeze=2, embedding=4
+    >>> config = speaker.DSConfig(
+    ...     8, (2,), (2,), (0.5,), frames=20, aggregate=8, attention=2, squeeze=2, embedding=4
     ... )
     >>> model, state = speaker.make(config, jax.random.key(0))
     >>> trained = speaker.train(
-    ...     model, state, voices, epochs=2, batch=4, key=jax.random.key(1), crop_frames=50
+    ...     model, state, voices, epochs=4, batch=8, key=jax.random.key(1), crop_frames=40,
+    ...     learning_rate=1e-2, every=2,
     ... )
     >>> trained.losses.shape
     (4,)
@@ -139,7 +140,7 @@ def train(
         )
     if penalty is not None and not filters(model):
         raise ValueError("`penalty` is one on filters, of which `model` has none.")
-    data = _stacked(voices, crop_frames)
+    data = _stacked(voices, crop_frames, precision_of(model))
     class_key, key = jax.random.split(key)
     embedding = model.head.linear.out_features
     assert isinstance(embedding, int)
@@ -201,14 +202,22 @@ def _adam(
     return optax.chain(*steps)
 
 
-def _stacked(voices: Voices, least: int) -> tuple[Array, Array, Array]:
+def precision_of(model: Any) -> Any:
+    """That of a network's weights; single if it has none."""
+    return jnp.result_type(
+        *jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)) or [np.float32]
+    )
+
+
+def _stacked(voices: Voices, least: int, precision: Any) -> tuple[Array, Array, Array]:
     """(recordings, 80, frames) features padded with zeros, lengths, and speakers."""
     features = [wrapped(x, max(least, x.shape[1])) for x in voices.features]
     lengths = np.array([x.shape[1] for x in features], np.int32)
     padded = np.zeros((len(features), features[0].shape[0], lengths.max()), np.float32)
     for row, x in zip(padded, features, strict=True):
         row[:, : x.shape[1]] = x
-    return jnp.asarray(padded), jnp.asarray(lengths), jnp.asarray(voices.speakers, jnp.int32)
+    features_of_all = jnp.asarray(padded, precision)
+    return features_of_all, jnp.asarray(lengths), jnp.asarray(voices.speakers, jnp.int32)
 
 
 def wrapped(features: Float[np.ndarray, "80 frames"], size: int) -> Float[np.ndarray, "80 size"]:
