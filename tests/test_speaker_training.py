@@ -77,6 +77,7 @@ def test_norms_end_with_averages_over_the_recordings(trained):
     assert all(int(count) == 1 for count in counts)  # one batch of all
 
 
+@pytest.mark.slow
 def test_a_penalty_makes_zeros_in_filters_alone(network, voices):
     found = train(network, voices, penalty=sj.penalties.L1(100.0), epochs=2)
     (weight,) = speaker.filters(found.model)
@@ -329,11 +330,22 @@ def folder(tmp_path_factory):
     return found
 
 
-def test_command_trains_enrols_and_verifies(folder, tmp_path, capsys, monkeypatch):
-    out = tmp_path / "out"
-    command = ["speaker", "train", str(folder), "--out", str(out)]
-    command += ["--epochs", "100", "--batch", "6", "--held-out", "2"]
-    monkeypatch.setattr(sj._cli._speaker_train, "_config", lambda args: CONFIG)  # compiles soon
+def train_command(folder, out, *options):
+    return ["speaker", "train", str(folder), "--out", str(out), "--batch", "6", *options]
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A network that compiles soon."""
+    monkeypatch.setattr(sj._cli._speaker_train, "_config", lambda args: CONFIG)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_command_interrupted_goes_on(folder, tmp_path, capsys, monkeypatch):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    options = "--epochs", "51", "--held-out", "2"
+    assert main(train_command(folder, whole, *options)) == 0
     advance, calls = sj.applications._training._advance, []
 
     def dying(*args):
@@ -344,17 +356,25 @@ def test_command_trains_enrols_and_verifies(folder, tmp_path, capsys, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(sj.applications._training, "_advance", dying)
-        assert main(command) == 130
+        assert main(train_command(folder, out, *options)) == 130
     assert not out.exists()
-    assert main([*command, "--learning-rate", "0.1"]) == 2
+    assert main(train_command(folder, out, *options, "--learning-rate", "0.1")) == 2
     assert "with other learning_rate" in capsys.readouterr().err
-    assert main(command) == 0
+    assert main(train_command(folder, out, *options)) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
+    assert (out / "report.json").read_bytes() == (whole / "report.json").read_bytes()
+
+
+@pytest.mark.usefixtures("small")
+def test_command_trains_enrols_and_verifies(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(train_command(folder, out, "--epochs", "2", "--held-out", "2")) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     assert {file.name for file in out.iterdir()} == {
         *("model.eqx", "report.json", "loss.png", "scores.png")
     }
     report = json.loads((out / "report.json").read_text())
-    assert len(report["losses"]) == 100
+    assert len(report["losses"]) == 2
     assert len(report["speakers"]) == len(report["held_out_speakers"]) == 2
     recogniser = speaker.load(out / "model.eqx")
     heldout = speaker.load_voices(folder).of_speakers(
