@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from ...plotting import _axes, _colour, _tidy
+from ...plotting._axes import axes_or_new, colour, tidy
 from ._architecture import one_hot
 from ._search import Searched
 from ._space import Space
@@ -44,14 +44,14 @@ def draw_cell(cell: Int[np.ndarray, " edges"], space: Space, ax: Axes | None = N
     ['0', '1', '2', 'conv3', 'skip']
     """
     one_hot(cell, space)  # or it is no cell
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     for (source, target), op in zip(space.edges, np.asarray(cell).tolist(), strict=True):
         if op < 0 or space.operations[op] == "none":
             continue
         # Arcs above and below by turns, the higher the longer: few of them cross.
         bend = 0.0 if target - source == 1 else 0.35 * (-1) ** source * (1 + 0.1 * source)
         arrow = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={-bend}", "shrinkA": 13}
-        arrow |= {"shrinkB": 13, "color": _colour(op), "linewidth": 1.6}
+        arrow |= {"shrinkB": 13, "color": colour(op), "linewidth": 1.6}
         ax.annotate("", (target, 0), (source, 0), arrowprops=arrow)
         height = bend * (target - source) / 2
         ax.text(
@@ -60,7 +60,7 @@ def draw_cell(cell: Int[np.ndarray, " edges"], space: Space, ax: Axes | None = N
             space.operations[op],
             ha="center",
             va="bottom",
-            color=_colour(op),
+            color=colour(op),
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
     nodes = range(space.inputs + space.nodes)
@@ -88,13 +88,13 @@ def draw_search(searched: Searched, ax: Axes | None = None) -> Axes:
     --------
     See ``search``.
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     steps = [entry.done for entry in searched.history]
     for i, name in enumerate(("losses", "entropies")):
         values = np.array([getattr(entry, name) for entry in searched.history])
-        lines = ax.plot(steps, values, color=_colour(i), alpha=0.6)
+        lines = ax.plot(steps, values, color=colour(i), alpha=0.6)
         lines[0].set_label(("loss", "entropy (nats an edge)")[i])
     ax.set(xlabel="step", ylim=(0, None))
     ax.legend(frameon=False)
-    _tidy(ax)
+    tidy(ax)
     return ax

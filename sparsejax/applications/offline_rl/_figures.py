@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...plotting import _axes, _tidy
+from ...plotting._axes import axes_or_new, tidy
 from ._evaluation import interquartile_mean
 from ._train import Trained
 
@@ -43,7 +43,7 @@ def draw_curves(runs: Mapping[str, Trained], ax: Axes | None = None) -> Axes:
     >>> rl.draw_curves({"dense": trained}).get_xlabel()
     'step'
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     for i, (label, run) in enumerate(runs.items()):
         if not all(step.scores for step in run.history):
             raise ValueError(f"`runs`: {label!r} was trained without `evaluate`.")
@@ -53,5 +53,5 @@ def draw_curves(runs: Mapping[str, Trained], ax: Axes | None = None) -> Axes:
         ax.fill_between(steps, means[:, 1], means[:, 2], color=f"C{i}", alpha=0.2, linewidth=0)
     ax.set(xlabel="step", ylabel="score")
     ax.legend(frameon=False)
-    _tidy(ax)
+    tidy(ax)
     return ax

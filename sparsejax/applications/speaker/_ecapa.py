@@ -45,7 +45,9 @@ class ECAPAConfig:
         check_scales(self.channels, (self.scale,), "channels")
 
 
-ECAPA_512, ECAPA_1024, ECAPA_L = map(ECAPAConfig, (512, 1024, 1280))
+ECAPA_512 = ECAPAConfig(512)
+ECAPA_1024 = ECAPAConfig(1024)
+ECAPA_L = ECAPAConfig(1280)
 
 
 class ECAPA(eqx.Module):
