@@ -440,6 +440,7 @@ def test_accuracy_is_the_part_of_right_answers(task, searched):
     np.testing.assert_allclose(found, (answers == task.test.y).mean(1), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_curvature_is_that_of_finite_differences(double, task, searched):
     """The largest eigenvalue of differences of gradients, in double precision."""
     relaxation = relaxations.Softmax()

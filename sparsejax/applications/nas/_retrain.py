@@ -107,20 +107,11 @@ def retrain(
 
     Examples
     --------
-    >>> import numpy as np
     >>> from sparsejax.applications import nas
-    >>> y = np.arange(32) % 2
-    >>> X = np.random.default_rng(0).normal(size=(32, 1, 8)) + y[:, None, None]
-    >>> samples, sizes = nas.Samples(X, y), {"batch": 8, "width": 2, "depth": 1}
-    >>> found = nas.retrain(
-    ...     nas.Space("tiny", ("skip", "conv3"), nodes=1),
-    ...     [[0], [1]],
-    ...     samples,
-    ...     seeds=(0, 1),
-    ...     steps=5,
-    ...     **sizes,
-    ... )
-    >>> found.accuracy(samples).shape
+    >>> task, space = nas.mnist1d(), nas.SPACES["small"]  # doctest: +SKIP
+    >>> cells = [[2, 0, 1], [1, 1, 1]]
+    >>> found = nas.retrain(space, cells, task.train, seeds=(0, 1))  # doctest: +SKIP
+    >>> found.accuracy(task.test).shape  # doctest: +SKIP
     (2,)
     """
     X, y = checked_samples(samples)
