@@ -99,9 +99,8 @@ def test_one_argument_alone(k, functional, arguments, gradients):
     np.testing.assert_allclose(jax.grad(functional, k)(*arguments), gradients[k], atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "k", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["weights", "sample_weight"]
-)
+@pytest.mark.parametrize("k", [1, 2], ids=["weights", "sample_weight"])
+@pytest.mark.slow
 def test_jacfwd_equals_jacrev(k, arguments):
     def coef(x):
         moved = (*arguments[:k], x, *arguments[k + 1 :])
@@ -118,9 +117,8 @@ def test_jacfwd_equals_jacrev(k, arguments):
     np.testing.assert_array_equal(forward[off], 0.0)
 
 
-@pytest.mark.parametrize(
-    "k", [pytest.param(0, marks=pytest.mark.slow), 2], ids=["strength", "sample_weight"]
-)
+@pytest.mark.parametrize("k", [0, 2], ids=["strength", "sample_weight"])
+@pytest.mark.slow
 def test_hessian(k, functional, arguments):
     hessian = jax.hessian(functional, k)(*arguments)
     gradient = jax.jit(jax.grad(functional, k))

@@ -320,9 +320,8 @@ LINKS = {  # gradient of the loss by prediction and target
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["Logistic", *(pytest.param(n, marks=pytest.mark.slow) for n in LINKS if n[0] != "L")]
-)
+@pytest.mark.parametrize("name", list(LINKS))
+@pytest.mark.slow
 def test_models_of_other_losses_by_working_sets(name):
     """Stationary by NumPy's gradient, for several strengths at once, with exact derivatives."""
     rng = np.random.default_rng(1)

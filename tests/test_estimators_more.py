@@ -391,6 +391,7 @@ def test_cox_reaches_scipys_minimum():
 # --- any loss and penalty ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_general_estimator_is_the_others():
     X, labels = classes(2)
     with jax.enable_x64(True):
