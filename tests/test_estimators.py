@@ -105,7 +105,7 @@ def test_float32_stays_float32(estimator, kind):
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-3)
 
 
-@pytest.mark.parametrize("estimator", [Lasso, LassoTuned])
+@pytest.mark.parametrize("estimator", [Lasso, pytest.param(LassoTuned, marks=pytest.mark.slow)])
 def test_float64_without_the_global_flag(estimator):
     assert not jax.config.jax_enable_x64
     X, y = data()

@@ -58,7 +58,9 @@ def _problem(X, Y, ratio):
     return sj.Problem(X, Y, penalty=sj.penalties.RowL2(largest / ratio))
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize(
+    "design", [pytest.param(d, marks=[pytest.mark.slow] * (d == "independent")) for d in DESIGNS]
+)
 def test_more_rows_than_samples(rng, design):
     """As scikit-learn and FISTA have it, where the working set keeps columns."""
     X = DESIGNS[design](rng)
