@@ -23,7 +23,8 @@ _ONE_THREAD = {
     "JAX_ENABLE_X64": "1",
 }
 _run = functools.partial(subprocess.run, check=True, capture_output=True)
-_UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# A cache of compiled programs would make first calls look short.
+_UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "JAX_COMPILATION_CACHE_DIR")
 _PACKAGES = (
     *("jax", "jaxlib", "equinox", "jaxopt", "celer", "skglm", "scikit-learn"),
     *("numba", "numpy", "scipy"),
