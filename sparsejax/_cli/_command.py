@@ -29,12 +29,28 @@ def count(least: int) -> Callable[[str], int]:
     return parse
 
 
-def positive(text: str) -> float:
-    """A type of arguments: finite numbers above zero."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0 < found < math.inf:
-        raise ArgumentTypeError(f"must be a number > 0, not {text!r}")
-    return found
+def number(meaning: str, holds: Callable[[float], bool]) -> Callable[[str], float]:
+    """A type of arguments: numbers of which something holds, not of NaN."""
+
+    def parse(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            found = math.nan
+        if not holds(found):
+            raise ArgumentTypeError(f"must be a number {meaning}, not {text!r}")
+        return found
+
+    return parse
+
+
+positive = number("> 0", lambda x: 0 < x < math.inf)
+
+
+def add_counts(parser: ArgumentParser, *options: tuple[str, int, int | None, str]) -> None:
+    """Options that are whole numbers: the name, the least, the default, and what it counts."""
+    for name, least, default, of in options:
+        shown = of if default is None else f"{of} (default: %(default)s)"
+        parser.add_argument(
+            f"--{name}", type=count(least), default=default, metavar="N", help=shown
+        )

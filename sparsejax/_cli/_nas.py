@@ -1,7 +1,5 @@
 """``python -m sparsejax nas``: which operations a network should have, by a robust search."""
 
-import json
-import shutil
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
@@ -10,14 +8,13 @@ import jax
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sparsejax.applications import nas
 
-from ._command import Command, count
-from ._errors import SolveError, UserError, explained
-from ._folder import checked_target, output_folder
-from ._report import make_table, print_written
+from ._command import Command, add_counts
+from ._errors import UserError, explained
+from ._report import make_table, write_json
+from ._runs import progress_bars, results, unfinished_of
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -43,20 +40,14 @@ def _add_arguments(parser: ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", choices=tuple(choices), default=default, help="default: %(default)s"
         )
-    for name, least, default, of in (
+    add_counts(
+        parser,
         ("seeds", 1, 2, "searches, all at once"),
         ("steps", 1, 1500, "of the search, and of the training of what it finds"),
         ("batch", 1, 64, "samples in a step"),
         ("width", 1, 8, "channels in the first cell"),
         ("depth", 1, 2, "cells in a network"),
-    ):
-        parser.add_argument(
-            f"--{name}",
-            type=count(least),
-            default=default,
-            metavar="N",
-            help=f"{of} (default: %(default)s)",
-        )
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -68,8 +59,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, console: Console) -> None:
-    unfinished = checked_target(args.out)
-    unfinished = unfinished.with_name(f"{unfinished.name}-unfinished")
+    unfinished = unfinished_of(args.out)
     if args.axes is not None and args.data is None:
         raise UserError("--axes does not go without --data.")
     with explained():
@@ -77,40 +67,32 @@ def _run(args: Namespace, console: Console) -> None:
     space = nas.SPACES[args.space]
     sizes = {name: getattr(args, name) for name in ("steps", "batch", "width", "depth")}
     seeds = tuple(range(args.seeds))
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress, explained():
+    with progress_bars(console) as progress:
         bars = [progress.add_task(name, total=args.steps) for name in ("search", "training")]
-        try:
-            searched = nas.search(
-                space,
-                task.train,
-                nas.relaxations.RELAXATIONS[args.relaxation](),
-                nas.hypergradients.HYPERGRADIENTS[args.hypergradient](),
-                seeds=seeds,
-                checkpoint=unfinished / "search",
-                callback=lambda now: progress.update(bars[0], completed=now.done),
-                **sizes,
-            )
-            retrained = nas.retrain(
-                space,
-                searched.cells,
-                task.train,
-                seeds=seeds,
-                checkpoint=unfinished / "training",
-                callback=lambda done, _: progress.update(bars[1], completed=done),
-                **sizes,
-            )
-        except FloatingPointError as error:
-            raise SolveError(str(error)) from error
+        searched = nas.search(
+            space,
+            task.train,
+            nas.relaxations.RELAXATIONS[args.relaxation](),
+            nas.hypergradients.HYPERGRADIENTS[args.hypergradient](),
+            seeds=seeds,
+            checkpoint=unfinished / "search",
+            callback=lambda now: progress.update(bars[0], completed=now.done),
+            **sizes,
+        )
+        retrained = nas.retrain(
+            space,
+            searched.cells,
+            task.train,
+            seeds=seeds,
+            checkpoint=unfinished / "training",
+            callback=lambda done, _: progress.update(bars[1], completed=done),
+            **sizes,
+        )
     report = _report(args, task, searched, retrained)
     _print(report, console)
-    with output_folder(args.out) as folder:
-        text = json.dumps(report, indent=2, allow_nan=False)
-        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    with results(args.out, unfinished, console) as folder:
+        write_json(report, folder / "report.json")
         _draw(searched, space, folder)
-        files = sorted(file.name for file in folder.iterdir())
-    shutil.rmtree(unfinished, ignore_errors=True)
-    print_written(files, args.out, console)
 
 
 def _report(

@@ -1,28 +1,23 @@
 """``python -m sparsejax offline-rl``: policies from little data, by networks of few weights."""
 
 import csv
-import json
-import shutil
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import sparsejax as sj
 from sparsejax.applications import offline_rl as rl
-from sparsejax.nn._leaves import named_leaves
 
-from ._command import Command, count
+from ._command import Command, add_counts, number
 from ._errors import SolveError, UserError, explained
-from ._folder import checked_target, output_folder
-from ._report import make_table, print_written
+from ._report import make_table, write_json
+from ._runs import progress_bars, results, save_leaves, unfinished_of
 
 _TASKS: dict[str, Callable[[], rl.AbstractTask]] = {
     "pendulum": rl.Pendulum,
@@ -39,16 +34,6 @@ class _Study(NamedTuple):
     evaluate: Callable[..., Any]
     score: str
     about: str
-
-
-def _part(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0 < found <= 1:
-        raise ArgumentTypeError(f"must be a number in (0, 1], not {text!r}")
-    return found
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -79,20 +64,20 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep",
-        type=_part,
+        type=number("in (0, 1]", lambda x: 0 < x <= 1),
         default=0.05,
         metavar="PART",
         help="of the weights that masks leave (default: %(default)s)",
     )
-    for name, least, default, of in (
+    add_counts(
+        parser,
         ("num", 1, None, "steps to learn from (default: 1000 of a task, all of a file)"),
-        ("distractors", 0, 8, "numbers without a meaning that a task shows (default: %(default)s)"),
-        ("seeds", 1, 5, "agents of each method, trained together (default: %(default)s)"),
-        ("steps", 1, 10_000, "of Adam (default: %(default)s)"),
-        ("width", 1, 64, "of the two hidden layers (default: %(default)s)"),
-        ("batch", 1, 64, "steps of the data in one of Adam (default: %(default)s)"),
-    ):
-        parser.add_argument(f"--{name}", type=count(least), default=default, metavar="N", help=of)
+        ("distractors", 0, 8, "numbers without a meaning that a task shows"),
+        ("seeds", 1, 5, "agents of each method, trained together"),
+        ("steps", 1, 10_000, "of Adam"),
+        ("width", 1, 64, "of the two hidden layers"),
+        ("batch", 1, 64, "steps of the data in one of Adam"),
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -104,8 +89,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, console: Console) -> None:
-    unfinished = checked_target(args.out)
-    unfinished = unfinished.with_name(f"{unfinished.name}-unfinished")
+    unfinished = unfinished_of(args.out)
     algorithm = rl.ALGORITHMS[args.algorithm]()
     ways = rl.methods(algorithm, args.steps, args.width, args.keep)
     for name in args.methods:
@@ -113,9 +97,8 @@ def _run(args: Namespace, console: Console) -> None:
             raise UserError(f"--methods {name} does not go with --algorithm {args.algorithm}.")
     with explained():
         study = _study(args)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     runs = {}
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress, explained():
+    with progress_bars(console) as progress:
         bars = {name: progress.add_task(name, total=args.steps) for name in args.methods}
         for name, bar in bars.items():
             shared = {"width": args.width, "batch": args.batch, "steps": args.steps}
@@ -133,11 +116,8 @@ def _run(args: Namespace, console: Console) -> None:
             except FloatingPointError as error:
                 raise SolveError(f"{name}: {error}") from error
     _print(study, runs, console)
-    with output_folder(args.out) as folder:
+    with results(args.out, unfinished, console) as folder:
         _write(args, study, runs, folder)
-        files = sorted(file.name for file in folder.iterdir())
-    shutil.rmtree(unfinished, ignore_errors=True)
-    print_written(files, args.out, console)
 
 
 def _study(args: Namespace) -> _Study:
@@ -213,12 +193,9 @@ def _write(args: Namespace, study: _Study, runs: dict[str, rl.Trained], folder: 
         },
         "jax": jax.__version__,
     }
-    text = json.dumps(report, indent=2, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_json(report, folder / "report.json")
     for name, run in runs.items():
-        leaves = named_leaves(run.policies)
-        arrays = {key: np.asarray(leaf) for key, leaf in leaves.items() if leaf is not None}
-        np.savez(folder / f"policies-{name}.npz", allow_pickle=False, **arrays)
+        save_leaves(run.policies, folder / f"policies-{name}.npz")
     figure = Figure(figsize=(7.0, 4.5), layout="constrained")
     ax = rl.draw_curves(runs, figure.subplots())
     ax.set(ylabel=study.score, title=study.about)

@@ -1,8 +1,6 @@
 """``python -m sparsejax pde``: an equation, or noisy samples, by sparse networks."""
 
 import inspect
-import json
-import shutil
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import sparsejax as sj
 from sparsejax.applications import pde
-from sparsejax.nn._leaves import chosen_leaves, named_leaves
+from sparsejax.nn._leaves import chosen_leaves
 
-from ._command import Command, count, positive
-from ._errors import SolveError, UserError, explained
-from ._folder import checked_target, output_folder
-from ._report import make_table, print_written
+from ._command import Command, add_counts, positive
+from ._errors import UserError, explained
+from ._report import make_table, write_json
+from ._runs import progress_bars, results, save_leaves, unfinished_of
 
 _ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sin": jnp.sin}
 
@@ -62,15 +59,15 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--learning-rate", type=positive, default=2e-3, metavar="R", help="default: %(default)s"
     )
-    for name, least, default, of in (
+    add_counts(
+        parser,
         ("num", 1, None, "points in the domain, or samples (default: as many as are usual)"),
-        ("width", 1, 32, "of the hidden layers (default: %(default)s)"),
-        ("depth", 1, 3, "hidden layers (default: %(default)s)"),
-        ("seeds", 1, 1, "networks, trained together (default: %(default)s)"),
-        ("steps", 0, 6000, "of proximal Adam (default: %(default)s)"),
-        ("refit-steps", 0, 2500, "of L-BFGS on the weights left (default: %(default)s)"),
-    ):
-        parser.add_argument(f"--{name}", type=count(least), default=default, metavar="N", help=of)
+        ("width", 1, 32, "of the hidden layers"),
+        ("depth", 1, 3, "hidden layers"),
+        ("seeds", 1, 1, "networks, trained together"),
+        ("steps", 0, 6000, "of proximal Adam"),
+        ("refit-steps", 0, 2500, "of L-BFGS on the weights left"),
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -92,45 +89,35 @@ def _problem(args: Namespace) -> pde.Problem:
 
 
 def _run(args: Namespace, console: Console) -> None:
-    unfinished = checked_target(args.out)
-    unfinished = unfinished.with_name(f"{unfinished.name}-unfinished")
+    unfinished = unfinished_of(args.out)
     problem = _problem(args)
     activation = _ACTIVATIONS[args.activation]
     networks = pde.networks(problem, tuple(range(args.seeds)), args.width, args.depth, activation)
     penalty = [sj.penalties.L1(strength) for strength in args.strength]
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with explained():
         pde.errors(problem, networks)  # the reference is there, before hours of training
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress, explained():
+    with progress_bars(console) as progress:
         tasks = {
             name: progress.add_task(name, total=steps)
             for name, steps in (("descent", args.steps), ("refit", args.refit_steps))
         }
-        try:
-            solved = pde.solve(
-                problem,
-                networks,
-                penalty[0] if len(penalty) == 1 else penalty,
-                steps=args.steps,
-                refit_steps=args.refit_steps,
-                learning_rate=args.learning_rate,
-                checkpoint=unfinished / "run",
-                callback=lambda now: progress.update(tasks[now.phase], completed=now.done),
-            )
-        except FloatingPointError as error:
-            raise SolveError(str(error)) from error
+        solved = pde.solve(
+            problem,
+            networks,
+            penalty[0] if len(penalty) == 1 else penalty,
+            steps=args.steps,
+            refit_steps=args.refit_steps,
+            learning_rate=args.learning_rate,
+            checkpoint=unfinished / "run",
+            callback=lambda now: progress.update(tasks[now.phase], completed=now.done),
+        )
     report = _report(args, problem, solved)
     _print(report, console)
-    with output_folder(args.out) as folder:
-        text = json.dumps(report, indent=2, allow_nan=False)
-        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-        weights = named_leaves(eqx.filter(solved.networks, eqx.is_inexact_array))
-        arrays = {name: np.asarray(leaf) for name, leaf in weights.items() if leaf is not None}
-        np.savez(folder / "weights.npz", allow_pickle=False, **arrays)
+    with results(args.out, unfinished, console) as folder:
+        write_json(report, folder / "report.json")
+        weights = eqx.filter(solved.networks, eqx.is_inexact_array)
+        save_leaves(weights, folder / "weights.npz")
         _draw(problem, solved.network(0), folder)
-        files = sorted(file.name for file in folder.iterdir())
-    shutil.rmtree(unfinished, ignore_errors=True)
-    print_written(files, args.out, console)
 
 
 def _report(args: Namespace, problem: pde.Problem, solved: pde.Solved) -> dict[str, Any]:

@@ -1,23 +1,20 @@
 """``python -m sparsejax prune``: a language model, by how it reads a text of the user's own."""
 
 import re
-import shutil
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import sparsejax as sj
 from sparsejax.applications import language
 
-from ._command import Command, count
+from ._command import Command, add_counts
 from ._errors import explained
-from ._folder import checked_target, output_folder
 from ._prune_report import Outcome, print_outcome, write_report
-from ._report import print_written
+from ._runs import progress_bars, results, unfinished_of
 from ._texts import Tokens, read_tokens
 
 
@@ -69,18 +66,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
         metavar="P",
         help="2:4 keeps 2 of 4 neighbours, 50%% drops half anywhere (default: %(default)s)",
     )
-    for name, least, default, of in (
+    add_counts(
+        parser,
         ("sequences", 1, 16, "pieces of text to calibrate on, and to judge by; 128 are usual"),
         ("length", 2, 512, "tokens in a piece"),
         ("seed", 0, 0, "of the draw of the pieces"),
-    ):
-        parser.add_argument(
-            f"--{name}",
-            type=count(least),
-            default=default,
-            metavar="N",
-            help=f"{of} (default: %(default)s)",
-        )
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -92,8 +83,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, console: Console) -> None:
-    unfinished = checked_target(args.out)
-    unfinished = unfinished.with_name(f"{unfinished.name}-unfinished")
+    unfinished = unfinished_of(args.out)
     with explained():
         path = args.model or language.smollm2_path()
         model, tokeniser = language.load(path), language.load_tokeniser(path)
@@ -106,8 +96,7 @@ def _run(args: Namespace, console: Console) -> None:
         f"{len(tokens.calibration)} pieces of {args.length} tokens, judged by "
         f"{len(tokens.held_out)} others"
     )
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress, explained():
+    with progress_bars(console) as progress:
         task = progress.add_task("pruning blocks", total=len(model.blocks))
         pruned = language.prune(
             model,
@@ -124,12 +113,9 @@ def _run(args: Namespace, console: Console) -> None:
         )
     outcome = Outcome(pruned, dense, sparse)
     print_outcome(outcome, console)
-    with output_folder(args.out) as folder:
+    with results(args.out, unfinished, console) as folder:
         language.save(pruned.model, folder, tokeniser)
         write_report(outcome, _settings(args, path, tokens), folder / "report.json")
-        files = sorted(file.name for file in folder.iterdir())
-    shutil.rmtree(unfinished)
-    print_written(files, args.out, console)
 
 
 def _settings(args: Namespace, model: Path, tokens: Tokens) -> dict[str, Any]:

@@ -91,11 +91,15 @@ def print_written(files: list[str], folder: Path, console: Console) -> None:
     console.print(f"Written to {escape(str(folder))}: {', '.join(files)}")
 
 
+def write_json(report: dict[str, Any], file: Path) -> None:
+    """Without NaN or infinity, which JSON does not have."""
+    file.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
 def write_files(study: Study, folder: Path, extra: dict | None = None) -> list[str]:
     """Write coefficients.csv, report.json and the figures; return their names."""
     _write_coefficients(study, folder / "coefficients.csv")
-    report = json.dumps(_summary(study) | (extra or {}), indent=2, allow_nan=False)
-    (folder / "report.json").write_text(report + "\n", encoding="utf-8")
+    write_json(_summary(study) | (extra or {}), folder / "report.json")
     _write_figures(study, folder)
     return sorted(file.name for file in folder.iterdir())
 

@@ -1,6 +1,6 @@
 """``python -m sparsejax speaker``: who speaks, learnt from a folder of the user's recordings."""
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,19 +10,9 @@ from rich.markup import escape
 
 from sparsejax.applications import speaker
 
-from ._command import Command, count, positive
+from ._command import Command, add_counts, count, number, positive
 from ._errors import UserError, explained
 from ._speaker_train import train
-
-
-def _score(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = np.inf
-    if not -1 <= found <= 1:
-        raise ArgumentTypeError(f"must be a number from -1 to 1, not {text!r}")
-    return found
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -38,20 +28,14 @@ def _add_arguments(parser: ArgumentParser) -> None:
     sub.add_argument(
         "--network", choices=("ds-tdnn", "ecapa"), default="ds-tdnn", help="default: %(default)s"
     )
-    for name, least, default, of in (
+    add_counts(
+        sub,
         ("channels", 16, 64, "of the network, a multiple of 16; 1024 is DS-TDNN-B or ECAPA-1024"),
         ("epochs", 1, 40, "passes over the recordings"),
         ("sparse-epochs", 0, 20, "passes in which filters are thinned out"),
         ("batch", 2, 32, "recordings in a batch"),
         ("seed", 0, 0, "of all that is drawn"),
-    ):
-        sub.add_argument(
-            f"--{name}",
-            type=count(least),
-            default=default,
-            metavar="N",
-            help=f"{of} (default: {default})",
-        )
+    )
     sub.add_argument(
         "--learning-rate", type=positive, default=1e-3, metavar="R", help="default: %(default)s"
     )
@@ -95,7 +79,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     sub.add_argument("--name", metavar="NAME", help="the one they are claimed to be")
     sub.add_argument(
         "--threshold",
-        type=_score,
+        type=number("from -1 to 1", lambda x: -1 <= x <= 1),
         metavar="T",
         help="the least score that is accepted (default: where both errors were equal on the "
         "speakers left out of training)",

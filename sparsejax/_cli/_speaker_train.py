@@ -1,7 +1,5 @@
 """The training of ``python -m sparsejax speaker``: held-out speakers, report and figures."""
 
-import json
-import shutil
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -10,22 +8,20 @@ import equinox as eqx
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import sparsejax as sj
 from sparsejax.applications import speaker
 
-from ._errors import SolveError, UserError, explained
-from ._folder import checked_target, output_folder
-from ._report import print_written
+from ._errors import UserError, explained
+from ._report import write_json
+from ._runs import progress_bars, results, unfinished_of
 
 _ENOUGH = 8  # speakers, of whom a fifth may be left out
 
 
 def train(args: Namespace, console: Console) -> None:
     """Train, judge by the speakers left out, and write the network with its threshold."""
-    unfinished = checked_target(args.out)
-    unfinished = unfinished.with_name(f"{unfinished.name}-unfinished")
+    unfinished = unfinished_of(args.out)
     if args.strength is not None and args.network == "ecapa":
         raise UserError("--strength does not go with --network ecapa, which has no filters.")
     with explained():
@@ -36,38 +32,30 @@ def train(args: Namespace, console: Console) -> None:
     steps = args.epochs * (len(taught.features) // batch)
     keys = jax.random.split(jax.random.key(args.seed))
     model, state = speaker.make(config, keys[0])
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress, explained():
+    with progress_bars(console) as progress:
         task = progress.add_task("training", total=steps)
-        try:
-            trained = speaker.train(
-                model,
-                state,
-                taught,
-                epochs=args.epochs,
-                batch=batch,
-                key=keys[1],
-                sparse_epochs=args.sparse_epochs,
-                learning_rate=args.learning_rate,
-                penalty=None if args.strength is None else sj.penalties.L1(args.strength),
-                checkpoint=unfinished / "run",
-                callback=lambda done, _: progress.update(task, completed=done),
-            )
-        except FloatingPointError as error:
-            raise SolveError(str(error)) from error
+        trained = speaker.train(
+            model,
+            state,
+            taught,
+            epochs=args.epochs,
+            batch=batch,
+            key=keys[1],
+            sparse_epochs=args.sparse_epochs,
+            learning_rate=args.learning_rate,
+            penalty=None if args.strength is None else sj.penalties.L1(args.strength),
+            checkpoint=unfinished / "run",
+            callback=lambda done, _: progress.update(task, completed=done),
+        )
     scores = _scores(trained, heldout)
     threshold = None if scores is None else speaker.equal_error(*scores).threshold
     report = _report(args, config, taught, heldout, trained, scores)
     _print(report, console)
-    with output_folder(args.out) as folder:
+    with results(args.out, unfinished, console) as folder:
         recogniser = speaker.Recogniser(config, trained.model, trained.state, threshold)
         speaker.save(folder / "model.eqx", recogniser)
-        text = json.dumps(report, indent=2, allow_nan=False)
-        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+        write_json(report, folder / "report.json")
         _draw(trained, scores, folder)
-        files = sorted(file.name for file in folder.iterdir())
-    shutil.rmtree(unfinished, ignore_errors=True)
-    print_written(files, args.out, console)
 
 
 def _config(args: Namespace) -> speaker.DSConfig | speaker.ECAPAConfig:
