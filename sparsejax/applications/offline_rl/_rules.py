@@ -28,6 +28,13 @@ class AbstractRule(eqx.Module):
     # Whether what is not used becomes zero; else it keeps its value, and may come back with it.
     forgets: ClassVar[bool] = False
 
+    def __check_init__(self) -> None:
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"`keep` must lie in (0, 1]; got {self.keep}.")
+        for name in ("every", "until"):
+            if getattr(self, name) is not None:
+                check_size(name, getattr(self, name), least=int(name == "every"))
+
     @abc.abstractmethod
     def first(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
         """Masks to begin with."""
@@ -44,7 +51,60 @@ class AbstractRule(eqx.Module):
         """Masks from here on; progress is the part of the steps that are behind."""
 
 
-class SNIP(AbstractRule):
+class AbstractScored(AbstractRule):
+    """The weights of highest scores, of all weights of a network together."""
+
+    @abc.abstractmethod
+    def scores(self, network: Any, objective: Objective) -> Any:
+        """A number for each weight."""
+
+    def first(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
+        del key
+        pattern = nn.Unstructured(1 - self.keep)
+        return nn.masks_of(self.scores(network, objective), pattern, scope="global")
+
+    def again(
+        self,
+        network: Any,
+        masks: Any,
+        objective: Objective,
+        key: PRNGKeyArray,
+        progress: Float[Array, ""],
+    ) -> Any:
+        del masks, progress
+        return self.first(network, objective, key)
+
+
+class AbstractExchange(AbstractRule):
+    """Random weights at first, as dense as ``nn.erk`` says; then the smallest make place."""
+
+    fraction: eqx.AbstractVar[float]
+
+    forgets: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def growth(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
+        """Scores of those that may take it."""
+
+    def first(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
+        del objective
+        patterns = nn.erk(network, nn.Unstructured(1 - self.keep))
+        return nn.masks_of(nn.random_scores(network, key), patterns)
+
+    def again(
+        self,
+        network: Any,
+        masks: Any,
+        objective: Objective,
+        key: PRNGKeyArray,
+        progress: Float[Array, ""],
+    ) -> Any:
+        growth = self.growth(network, objective, key)
+        fraction = self.fraction * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1))) / 2
+        return nn.drop_and_grow(network, masks, growth, fraction)
+
+
+class SNIP(AbstractScored):
     """The weights that the loss feels most: |w · ∂loss/∂w| of all weights, the unused ones too.
 
     Decided once this is single-shot pruning at initialisation; decided again and again, from one
@@ -80,26 +140,11 @@ class SNIP(AbstractRule):
     every: int | None = eqx.field(static=True, default=None)
     until: int | None = eqx.field(static=True, default=None)
 
-    def __check_init__(self) -> None:
-        _check(self)
-
-    def first(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
-        del key
-        return _best(nn.snip(objective, network), self.keep)
-
-    def again(
-        self,
-        network: Any,
-        masks: Any,
-        objective: Objective,
-        key: PRNGKeyArray,
-        progress: Float[Array, ""],
-    ) -> Any:
-        del masks, progress
-        return self.first(network, objective, key)
+    def scores(self, network: Any, objective: Objective) -> Any:
+        return nn.snip(objective, network)
 
 
-class Magnitude(AbstractRule):
+class Magnitude(AbstractScored):
     """The largest weights.
 
     Parameters
@@ -122,26 +167,12 @@ class Magnitude(AbstractRule):
     every: int | None = eqx.field(static=True, default=None)
     until: int | None = eqx.field(static=True, default=None)
 
-    def __check_init__(self) -> None:
-        _check(self)
-
-    def first(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
-        del objective, key
-        return _best(nn.magnitude(network), self.keep)
-
-    def again(
-        self,
-        network: Any,
-        masks: Any,
-        objective: Objective,
-        key: PRNGKeyArray,
-        progress: Float[Array, ""],
-    ) -> Any:
-        del masks, progress
-        return self.first(network, objective, key)
+    def scores(self, network: Any, objective: Objective) -> Any:
+        del objective
+        return nn.magnitude(network)
 
 
-class SET(AbstractRule):
+class SET(AbstractExchange):
     """Random weights at first; then the smallest are exchanged for random others.
 
     Layers are as dense as ``nn.erk`` says. What comes begins at zero, and the part that is
@@ -174,29 +205,13 @@ class SET(AbstractRule):
     every: int = eqx.field(static=True, default=1000)
     until: int | None = eqx.field(static=True, default=None)
     fraction: float = 0.3
-    forgets: ClassVar[bool] = True
 
-    def __check_init__(self) -> None:
-        _check(self)
-
-    def first(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
+    def growth(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
         del objective
-        return _random(network, self.keep, key)
-
-    def again(
-        self,
-        network: Any,
-        masks: Any,
-        objective: Objective,
-        key: PRNGKeyArray,
-        progress: Float[Array, ""],
-    ) -> Any:
-        del objective
-        growth = nn.random_scores(network, key)
-        return nn.drop_and_grow(network, masks, growth, _falling(self.fraction, progress))
+        return nn.random_scores(network, key)
 
 
-class RigL(AbstractRule):
+class RigL(AbstractExchange):
     """Random weights at first; then the smallest are exchanged for those of steepest loss.
 
     Layers are as dense as ``nn.erk`` says. What comes begins at zero, and the part that is
@@ -226,27 +241,11 @@ class RigL(AbstractRule):
     every: int = eqx.field(static=True, default=1000)
     until: int | None = eqx.field(static=True, default=None)
     fraction: float = 0.3
-    forgets: ClassVar[bool] = True
 
-    def __check_init__(self) -> None:
-        _check(self)
-
-    def first(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
-        del objective
-        return _random(network, self.keep, key)
-
-    def again(
-        self,
-        network: Any,
-        masks: Any,
-        objective: Objective,
-        key: PRNGKeyArray,
-        progress: Float[Array, ""],
-    ) -> Any:
+    def growth(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:
         del key
         # What is not used is zero, so that the objective without masks is that with them.
-        growth = nn.magnitude(jax.grad(objective)(network))
-        return nn.drop_and_grow(network, masks, growth, _falling(self.fraction, progress))
+        return nn.magnitude(jax.grad(objective)(network))
 
 
 def last_decision(rule: AbstractRule, steps: int) -> int:
@@ -258,24 +257,3 @@ def decides(rule: AbstractRule, step: Int[Array, ""], steps: int) -> Bool[Array,
     """Whether masks are decided anew at a step, of a training of so many."""
     assert rule.every is not None
     return (step % rule.every == 0) & (step > 0) & (step <= last_decision(rule, steps))
-
-
-def _check(rule: AbstractRule) -> None:
-    if not 0 < rule.keep <= 1:
-        raise ValueError(f"`keep` must lie in (0, 1]; got {rule.keep}.")
-    for name in ("every", "until"):
-        if getattr(rule, name) is not None:
-            check_size(name, getattr(rule, name), least=int(name == "every"))
-
-
-def _best(scores: Any, keep: float) -> Any:
-    return nn.masks_of(scores, nn.Unstructured(1 - keep), scope="global")
-
-
-def _random(network: Any, keep: float, key: PRNGKeyArray) -> Any:
-    patterns = nn.erk(network, nn.Unstructured(1 - keep))
-    return nn.masks_of(nn.random_scores(network, key), patterns)
-
-
-def _falling(fraction: float, progress: Float[Array, ""]) -> Float[Array, ""]:
-    return fraction * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1))) / 2
