@@ -19,7 +19,6 @@ pin()
 os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import functools  # noqa: E402
 import statistics  # noqa: E402
 import time  # noqa: E402
@@ -32,6 +31,7 @@ from joblib import Parallel, delayed  # noqa: E402
 
 import sparsejax as sj  # noqa: E402
 from bench.gap import judge  # noqa: E402
+from bench.rows import write  # noqa: E402
 
 TOL, RATIO = 1e-6, 1 / 20
 CORES, TASK, BATCH = 2, 25, 8
@@ -139,10 +139,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         print("  ".join(f"{key}={value}" for key, value in table[-1].items()))
     options.out.mkdir(parents=True, exist_ok=True)
-    with open(options.out / "batching.csv", "w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+    write(table, options.out / "batching.csv")
 
 
 if __name__ == "__main__":

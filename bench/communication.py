@@ -26,7 +26,6 @@ if __name__ == "__main__":  # before JAX counts the devices
     os.environ.update(JAX_PLATFORMS="cpu", JAX_ENABLE_X64="1")
 
 import argparse
-import csv
 import re
 import time
 from collections.abc import Iterator
@@ -37,6 +36,7 @@ import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import sparsejax as sj
+from bench.rows import write
 
 N, P_FEATURES, WIDTHS = 256, 4096, (16, 512)  # of the working sets possible at that shape
 SIZES = {"pred": 1, "s8": 1, "u8": 1, "f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
@@ -197,10 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
                     rows.append(row)
                     print(row)
     options.out.mkdir(parents=True, exist_ok=True)
-    with open(options.out / "communication.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    write(rows, options.out / "communication.csv")
 
 
 if __name__ == "__main__":

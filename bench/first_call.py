@@ -11,7 +11,6 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import statistics  # noqa: E402
@@ -20,6 +19,8 @@ import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
+
+from bench.rows import write  # noqa: E402
 
 N, P = 200, 10_000
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -46,10 +47,7 @@ def main() -> None:
         for step in samples[0]
     ]
     options.out.mkdir(parents=True, exist_ok=True)
-    with open(options.out / "first_call.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    write(rows, options.out / "first_call.csv")
     print(f"n={N}, p={P}, float64, one thread, {len(samples)} fresh processes")
     for row in rows:
         print(f"{row['step']:34}{row['median_seconds']:>9} s{row['compilations']:>6} compilations")

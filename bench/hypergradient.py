@@ -17,7 +17,6 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import statistics  # noqa: E402
 import time  # noqa: E402
 import warnings  # noqa: E402
@@ -31,6 +30,7 @@ import numpy as np  # noqa: E402
 
 import sparsejax as sj  # noqa: E402
 from bench import gap  # noqa: E402
+from bench.rows import write  # noqa: E402
 
 TOL = 1e-13
 STEP = 1e-5  # of the central differences, relative to the strength
@@ -59,10 +59,7 @@ def main() -> None:
     for case in (make_case(100, 1000, 0.0, 13), make_case(500, 3000, 0.95, 30)):
         rows += bench_case(case, repeats, options.fast)
     options.out.mkdir(parents=True, exist_ok=True)
-    with open(options.out / "hypergradient.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    write(rows, options.out / "hypergradient.csv")
     for row in rows:
         numbers = "".join(f"{value:>12}" for value in list(row.values())[3:])
         print(f"{row['case']:24}nnz {row['nnz']:<5}{row['method']:24}{numbers}")

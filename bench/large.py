@@ -11,7 +11,6 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import tempfile  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -22,6 +21,7 @@ import scipy.sparse  # noqa: E402
 from bench import designs, measure  # noqa: E402
 from bench.gap import judge, strength_max  # noqa: E402
 from bench.processes import OutOfTime, SolverError, Worker  # noqa: E402
+from bench.rows import write  # noqa: E402
 
 TARGET = 1e-6
 TOLERANCES = (1e-6, 1e-8, 1e-10)
@@ -97,10 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         for row in rows_of(design, ratios, options.budget):
             rows.append(row)
             print(row, flush=True)
-            with open(options.out / "large.csv", "w", newline="") as file:
-                writer = csv.DictWriter(file, rows[0].keys())
-                writer.writeheader()
-                writer.writerows(rows)
+            write(rows, options.out / "large.csv")
 
 
 if __name__ == "__main__":

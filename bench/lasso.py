@@ -17,7 +17,6 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import functools  # noqa: E402
 import json  # noqa: E402
 import sys  # noqa: E402
@@ -28,6 +27,7 @@ import numpy as np  # noqa: E402
 
 from bench import adapters, designs, environment, gap, measure, report  # noqa: E402
 from bench.processes import OutOfTime, SolverError, Worker  # noqa: E402
+from bench.rows import write  # noqa: E402
 
 RATIOS = (2, 10, 20, 50, 100, 1000)
 SOLVERS = tuple(adapters.ADAPTERS)
@@ -59,10 +59,7 @@ class Tables:
 
     def write(self) -> None:
         for name, rows in self.rows.items():
-            with open(self.folder / f"{name}.csv", "w", newline="") as file:
-                writer = csv.DictWriter(file, rows[0].keys())
-                writer.writeheader()
-                writer.writerows(rows)
+            write(rows, self.folder / f"{name}.csv")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,11 +3,12 @@
 ``python -m bench.report [FOLDER]`` repeats it without measuring anything.
 """
 
-import csv
 import math
 import sys
 from collections import defaultdict
 from pathlib import Path
+
+from bench.rows import read
 
 TARGETS = ("0.0001", "1e-06", "1e-10")
 RIVALS = ("celer", "skglm", "adelie", "sklearn")
@@ -38,13 +39,6 @@ def main(folder: Path) -> None:
     print(simple(folder / "lasso_process.csv", "peak memory above start, MB", "peak_mb"))
     print(false_claims(folder / "lasso_trials.csv"))
     plot(folder)
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def seconds_by_cell(rows: list[dict[str, str]], target: str, column="seconds") -> Seconds:

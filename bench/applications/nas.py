@@ -20,8 +20,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import numpy as np
 
-from bench.applications.pde import read, write
 from bench.nonconvex.intervals import bootstrap, mean
+from bench.rows import read, write
 from sparsejax.applications import nas
 from sparsejax.applications.nas.relaxations import RELAXATIONS
 

@@ -15,7 +15,6 @@ seeds at once against one at a time. ``--fast``: fewer steps and seeds.
 """
 
 import argparse
-import csv
 import itertools
 import os
 import time
@@ -30,6 +29,7 @@ import numpy as np
 
 import sparsejax as sj
 from bench.nonconvex.intervals import bootstrap, mean
+from bench.rows import read, write
 from sparsejax.applications import offline_rl as rl
 
 TASKS = {
@@ -207,20 +207,6 @@ def main(arguments: list[str] | None = None) -> None:
             write(rows, path)
             print(*list(verdicts(rows))[-1:], flush=True)
     print(*verdicts(rows), sep="\n")
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(rows: list[dict[str, str]], path: Path) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

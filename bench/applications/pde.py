@@ -9,7 +9,6 @@ again. Both cores; ``--fast``: three minutes.
 """
 
 import argparse
-import csv
 import itertools
 import math
 import os
@@ -26,6 +25,7 @@ import numpy as np
 
 import sparsejax as sj
 from bench.nonconvex.intervals import bootstrap, mean, reduction
+from bench.rows import read, write
 from sparsejax.applications import pde
 
 SINGLE = (1e-5, 2e-5, 3e-5, 5e-5, 7e-5, 1e-4)
@@ -182,20 +182,6 @@ def main(arguments: list[str] | None = None) -> None:
                 rows.append({key: str(value) for key, value in row.items()})
                 write(rows, path)
         print(*verdicts(rows), sep="\n")
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(rows: list[dict[str, str]], path: Path) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ import numpy as np
 from scipy.signal import lfilter
 
 import sparsejax as sj
-from bench.applications.pde import read, write
 from bench.nonconvex.intervals import bootstrap, mean
+from bench.rows import read, write
 from sparsejax.applications import speaker
 
 # Variants that sound like people; each speaks as two speakers, of other pitch and rate.

@@ -19,6 +19,7 @@ import numpy as np
 
 import sparsejax as sj
 from bench.pruning import austen
+from bench.rows import read
 from sparsejax.applications import language
 
 METHODS = ("magnitude", "wanda", "sparsegpt", "sds")
@@ -95,14 +96,6 @@ def measured(cell: Cell | None, data: Setting, checkpoint: Path) -> dict:
     )
 
 
-def known(file: Path) -> list[dict[str, str]]:
-    """Rows that an earlier run has written."""
-    if not file.exists():
-        return []
-    with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 def append(file: Path, row: dict) -> None:
     """Add a row, under a header in a new file."""
     shown = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
@@ -137,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     refits = {"with": [True], "without": [False], "both": [False, True]}[options.refit]
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "language.csv"
-    done = {tuple(row[field] for field in FIELDS[:5]) for row in known(file)}
+    done = {tuple(row[field] for field in FIELDS[:5]) for row in read(file)}
     for cell in (None, *cells(options.methods, options.patterns, refits)):
         name = ("dense", "", "") if cell is None else tuple(map(str, cell))
         if (*name, str(len(data.calibration)), str(len(data.held_out))) not in done:

@@ -10,7 +10,6 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import os  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
@@ -22,6 +21,7 @@ import equinox as eqx  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
+from bench.rows import write  # noqa: E402
 from sparsejax import nn  # noqa: E402
 
 KEY = jax.random.key(0)
@@ -61,10 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     found = list(rows(4096, 64, 9))
     options.out.mkdir(parents=True, exist_ok=True)
-    with open(options.out / "sparse_linear.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, found[0].keys())
-        writer.writeheader()
-        writer.writerows(found)
+    write(found, options.out / "sparse_linear.csv")
     for row in found:
         print(*row.values())
 

@@ -11,7 +11,6 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import time  # noqa: E402
 import warnings  # noqa: E402
 from collections.abc import Callable, Iterator, Mapping  # noqa: E402
@@ -22,6 +21,7 @@ import numpy as np  # noqa: E402
 
 from bench import measure  # noqa: E402
 from bench.processes import SolverError  # noqa: E402
+from bench.rows import write  # noqa: E402
 from bench.structures.case import Case, Solver  # noqa: E402
 from bench.structures.denoising import photograph  # noqa: E402
 from bench.structures.group_lasso import group_lasso  # noqa: E402
@@ -118,10 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
             for row in cell(case, strength, options.repeats, options.budget):
                 print({k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()})
                 rows.append(row)
-            with open(options.out / "structures.csv", "w", newline="") as file:
-                writer = csv.DictWriter(file, rows[0].keys())
-                writer.writeheader()
-                writer.writerows(rows)
+            write(rows, options.out / "structures.csv")
 
 
 if __name__ == "__main__":
