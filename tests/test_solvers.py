@@ -162,6 +162,15 @@ def test_float32(solver):
     assert reference.gap(X, y, problem.penalty, np.asarray(solution.coef, float)) <= 2e-6
 
 
+def test_float32_where_the_support_is_as_large_as_the_sample():
+    data = sj.datasets.load_golub()
+    X = (data.X - data.X.mean(axis=0)) / data.X.std(axis=0)
+    X, y = X.astype(np.float32), (2 * (data.y - data.y.mean())).astype(np.float32)
+    penalty = penalties.L1(np.float32(1e-3 * _largest(X, y)))
+    solution = sj.solve(sj.Problem(X, y, penalty=penalty), tol=1e-6)
+    assert reference.gap(X, y, penalty, np.asarray(solution.coef, float)) <= 2e-6
+
+
 @every_solver
 def test_impossible_tolerance_is_not_claimed_in_float32(solver):
     X, y = (a.astype(np.float32) for a in _data(6, correlation=0.99, noise=0.0))

@@ -185,10 +185,10 @@ def test_large_supports(rng):
 
 def test_growing_to_all_features(rng):
     """Features of the step before keep their rows, but not where all are taken."""
-    X = rng.normal(size=(200, 400))
+    X = rng.normal(size=(300, 400))
     X[:, 1:] += X[:, :-1]
-    y = X @ rng.normal(size=400) + rng.normal(size=200)
-    strength = np.max(np.abs(X.T @ y)) / 200 / 1000
+    y = X @ rng.normal(size=400) + rng.normal(size=300)
+    strength = np.max(np.abs(X.T @ y)) / 300 / 1000
     solution = sj.solve(sj.Problem(X, y, penalty=sj.penalties.L1(strength)), tol=1e-12, throw=False)
     assert solution.stats["width"] == 400
     assert solution.result == sj.RESULTS.successful

@@ -41,6 +41,7 @@ class GramProblem(eqx.Module):
     size: Float[Array, " k"]  # that the rounding of the pull is relative to
     choice: Int[Array, ""]
     widths: tuple[int, ...] = eqx.field(static=True)
+    enough: Float[Array, ""] | float = 0.0  # gap from which on only cheap digits are wanted
 
     def moved_to(self, coef: Float[Array, " k"]) -> "GramProblem":
         """The same problem told from another start."""

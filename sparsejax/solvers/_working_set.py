@@ -127,9 +127,12 @@ class WorkingSet(AbstractSolver):
         fraction = jnp.where(settled, 0.0, jnp.where(state.steps == 0, 1e-3, 0.3))
         if is_concave(problem):  # for these, the last digits are not free
             fraction = jnp.where(settled, 1e-3, 0.3)
-        target = jnp.maximum(fraction * iterate.error, 0.3 * tol)
+        unit = unit_of_error(problem)
+        target = jnp.maximum(fraction * iterate.error, 0.3 * tol) * unit
         small = restrict(problem, iterate, kept, choice, widths)
-        solution, inner = self.inner.solve_gram(small, target * unit_of_error(problem))
+        # Even of a support that seems settled, many digits at a high price may be in vain.
+        small = replace(small, enough=jnp.where(state.steps == 0, 0.0, 0.3 * iterate.error * unit))
+        solution, inner = self.inner.solve_gram(small, target)
         coef = iterate.coef.at[kept.index].set(solution, mode="drop")
         predictions = _predict(problem, coef, kept.index, solution, choice, widths)
         new = iterate_at(problem, coef, predictions)
