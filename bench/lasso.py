@@ -31,7 +31,7 @@ from bench.rows import write  # noqa: E402
 
 RATIOS = (2, 10, 20, 50, 100, 1000)
 SOLVERS = tuple(adapters.ADAPTERS)
-PATH_DESIGNS = ("gaussian", "correlated")
+PATH_DESIGNS = ("gaussian", "correlated", "newsgroups")
 PATH_SOLVERS = ("sparsejax", "celer", "skglm", "sklearn", "adelie")
 PATH_TARGET = 1e-6
 PATH_WARM_UP = 90.0  # seconds, compilation included
