@@ -38,6 +38,10 @@ class AbstractKept(eqx.Module):
         ``least_width``.
         """
 
+    @abc.abstractmethod
+    def formed(self, problem: Problem, chosen: Int[Array, " w"]) -> "AbstractKept":
+        """The same memory for the features ``chosen``, of which nothing is known yet."""
+
     def least_width(self, problem: Problem) -> Int[Array, ""]:
         """How wide the next working set must be to keep what is worth keeping."""
         del problem
@@ -71,6 +75,9 @@ class KeptColumns(AbstractKept):
         self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
     ) -> "KeptColumns":
         del wanted
+        return self.formed(problem, chosen)
+
+    def formed(self, problem: Problem, chosen: Int[Array, " w"]) -> "KeptColumns":
         p, size = problem.X.shape[1], self.index.shape[0]
         width = chosen.shape[0]
         rows = problem.X.columns(chosen) * jnp.sqrt(problem.loss.row_weights(problem.y))
@@ -100,8 +107,11 @@ class KeptGram(AbstractKept):
         self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
     ) -> "KeptGram":
         if chosen.shape[0] <= _cheap_width(problem):
-            return _form(problem, self, chosen)
+            return self.formed(problem, chosen)
         return _exchange(problem, self, chosen, wanted)
+
+    def formed(self, problem: Problem, chosen: Int[Array, " w"]) -> "KeptGram":
+        return _form(problem, self, chosen)
 
     def least_width(self, problem: Problem) -> Int[Array, ""]:
         return jnp.where(self.width > _cheap_width(problem), self.width, 0)

@@ -13,12 +13,14 @@ from .._problem import Centring, Problem, project_intercept
 from ..losses import AbstractSmoothLoss
 from ..losses._profiled import Profiled
 from ..losses._weighted import Weighted
-from ..penalties import AbstractNewtonPenalty, RowL2
+from ..penalties import AbstractNewtonPenalty, AbstractSeparablePenalty, RowL2
 from ._base import AbstractSolver, check_certifiable, check_convex, is_concave
 from ._coordinate_descent import CoordinateDescent
+from ._first_solution import first_solution
 from ._fista import FISTA
 from ._gram_coordinate_descent import GramCoordinateDescent
 from ._gram_fista import GramFISTA
+from ._semismooth_newton import SemismoothNewton
 from ._working_set import WorkingSet
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
@@ -29,6 +31,8 @@ _FORCING = 0.01  # gap of a model's solution, relative to that of the point it w
 _DAMPING = 4.0  # by which a model that has misled is bent upwards
 
 _WORKING_SET = WorkingSet()  # making one takes as long as a small solve
+# Of models that will change, a few sweeps find most of the support for less than Newton's method.
+_OF_MODELS = WorkingSet(SemismoothNewton(approach=GramCoordinateDescent(max_iterations=16)))
 
 
 class _State(eqx.Module):
@@ -83,7 +87,11 @@ class ProxNewton(AbstractSolver):
         self._solver(problem).check(replace(problem, loss=Weighted(curvatures=problem.y)))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
-        return quadratic_solver(problem) if self.inner is None else self.inner
+        if self.inner is not None:
+            return self.inner
+        solver = quadratic_solver(problem)
+        single = isinstance(problem.penalty, AbstractSeparablePenalty)
+        return _OF_MODELS if single and solver is _WORKING_SET else solver
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
@@ -148,9 +156,11 @@ class ProxNewton(AbstractSolver):
         rounding = jnp.finfo(goal.dtype).resolution * jnp.minimum(unit, 1.0)
         goal = jnp.maximum(jnp.minimum(goal, 0.1 * start.error), rounding)
         solver = self._solver(problem)
-        # A working set is enlarged from one model to the next, not for a model that will change.
-        limit = 1 if isinstance(solver, WorkingSet) else solver.default_max_steps
-        found, stats = solver.run(model, start, goal, jnp.array(limit))
+        if isinstance(solver, WorkingSet):
+            # Enlarged from one model to the next, not for a model that will change.
+            coef, predictions, count = first_solution(solver, model, start, 0.3 * goal)
+            return coef, predictions + drift(coef), count
+        found, stats = solver.run(model, start, goal, jnp.array(solver.default_max_steps))
         return found.coef, found.predictions + drift(found.coef), stats["num_steps"]
 
 

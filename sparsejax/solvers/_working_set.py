@@ -65,7 +65,7 @@ class WorkingSet(AbstractSolver):
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
         if is_concave(problem):
-            start = _begun(problem, start, max_steps)
+            start = begun(problem, start, max_steps)
         zero = jnp.array(0)
         state = _State(start, None, zero, zero, zero, start.error, zero)
         widths = possible_widths(problem)
@@ -128,10 +128,9 @@ class WorkingSet(AbstractSolver):
         if is_concave(problem):  # for these, the last digits are not free
             fraction = jnp.where(settled, 1e-3, 0.3)
         target = jnp.maximum(fraction * iterate.error, 0.3 * tol)
-        small = restrict(problem, iterate, kept, choice, widths)
-        solution, inner = self.inner.solve_gram(small, target * unit_of_error(problem))
-        coef = iterate.coef.at[kept.index].set(solution, mode="drop")
-        predictions = _predict(problem, coef, kept.index, solution, choice, widths)
+        coef, predictions, inner = self.solve_restricted(
+            problem, iterate, target, kept, choice, widths
+        )
         new = iterate_at(problem, coef, predictions)
         progress = new.error < 0.9 * state.best_error
         if is_concave(problem):  # the violation comes and goes with features
@@ -145,6 +144,21 @@ class WorkingSet(AbstractSolver):
             jnp.minimum(new.error, state.best_error),
             jnp.where(progress, 0, state.stalled + 1),
         )
+
+    def solve_restricted(
+        self,
+        problem: Problem,
+        iterate: Iterate,
+        target: Float[Array, ""],
+        kept: AbstractKept,
+        choice: Int[Array, ""],
+        widths: tuple[int, ...],
+    ) -> tuple[Float[Array, " p"], Float[Array, " n"], Int[Array, ""]]:
+        """The coefficients that a working set leads to, their predictions, and the iterations."""
+        small = restrict(problem, iterate, kept, choice, widths)
+        solution, inner = self.inner.solve_gram(small, target * unit_of_error(problem))
+        coef = iterate.coef.at[kept.index].set(solution, mode="drop")
+        return coef, _predict(problem, coef, kept.index, solution, choice, widths), inner
 
 
 def check_working_set(solver: AbstractSolver, inner: AbstractGramSolver, problem: Problem) -> None:
@@ -171,7 +185,7 @@ def _lower(problem: Problem, new: Iterate, old: Iterate) -> Bool[Array, ""]:
     return now < before - 64 * jnp.finfo(before.dtype).eps * jnp.abs(before)
 
 
-def _begun(problem: Problem, start: Iterate, max_steps: Int[Array, ""]) -> Iterate:
+def begun(problem: Problem, start: Iterate, max_steps: Int[Array, ""]) -> Iterate:
     """The Lasso of the same strength instead of zero: lower minima are to be found from there."""
     relaxation = Relaxation.of(problem)
     relaxed = relaxation.at(jnp.zeros_like(start.coef))
