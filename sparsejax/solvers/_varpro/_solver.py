@@ -11,7 +11,6 @@ from ..._certificate import Iterate, iterate_at
 from ..._dual import generic_solver
 from ..._infeasible import least_squares_ray, lies_outside_range
 from ..._problem import Problem
-from ...designs import PerTask
 from ...losses import (
     AbstractQuadraticLoss,
     AbstractSmoothLoss,
@@ -33,6 +32,7 @@ from .._semismooth_newton import SemismoothNewton
 from ._concave import solve_concave
 from ._finish import sparsified, without_resting
 from ._gram_ridge import GramRidge
+from ._low_rank import per_task
 from ._minimise import minimise
 from ._ridge import WeightedRidge, first_blocks
 from ._smooth import SmoothRidge, has_diagonal_curvature
@@ -131,11 +131,9 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             pair = f"{type(loss).__name__} with {type(penalty).__name__}"
             raise TypeError(f"VarPro does not support {pair}: use Auto().")
         if low_rank:
-            each = isinstance(problem.X, PerTask) and not problem.fit_intercept
-            if each is (penalty.shape is None):
+            if (per_task(problem.X) is None) is not (penalty.shape is None):
                 raise TypeError(
-                    "VarPro takes a `shape` of Nuclear with designs.PerTask, without intercept: "
-                    "use FISTA()."
+                    "VarPro takes a `shape` of Nuclear with designs.PerTask: use FISTA()."
                 )
             return
         if not isinstance(penalty, AbstractVariationalPenalty):
