@@ -59,17 +59,19 @@ class KeptColumns(AbstractKept):
     index: Int[Array, " k"]
     width: Int[Array, ""]
     columns: Float[Array, "k n"]  # times the roots of the factors of the samples
+    squares: Float[Array, " k"]  # of their lengths
 
     @classmethod
     def empty(cls, problem: Problem, width: int) -> Self:
         """No working set, and room for one."""
         n, p = problem.X.shape
         index = jnp.full(width, p, jnp.int32)
-        return cls(index, jnp.array(0), jnp.zeros((width, n), problem.X.dtype))
+        columns = jnp.zeros((width, n), problem.X.dtype)
+        return cls(index, jnp.array(0), columns, columns[:, 0])
 
     @property
     def curvature(self) -> AbstractCurvature:
-        return Columns(self.columns)
+        return Columns(self.columns, self.squares)
 
     def update(
         self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
@@ -82,8 +84,10 @@ class KeptColumns(AbstractKept):
         width = chosen.shape[0]
         rows = problem.X.columns(chosen) * jnp.sqrt(problem.loss.row_weights(problem.y))
         columns = jax.lax.dynamic_update_slice(self.columns, rows, (0, 0))
+        # Of these alone: a pass over the whole memory may take as long as one over X.
+        squares = jax.lax.dynamic_update_slice(self.squares, jnp.sum(rows**2, axis=1), (0,))
         index = jnp.pad(chosen, (0, size - width), constant_values=p)
-        return KeptColumns(index, jnp.array(width), columns)
+        return KeptColumns(index, jnp.array(width), columns, squares)
 
 
 class KeptGram(AbstractKept):

@@ -241,9 +241,10 @@ def highest(
     if groups is None:
         return jax.lax.top_k(score, width)[1]
     labels, num_groups, _ = groups
-    # One score a group, so that its features stay together.
-    highest = jax.ops.segment_max(score, labels, num_groups)
-    chosen = jnp.lexsort((labels, -highest[labels]))[:width]
+    # One place a group, so that its features stay together; exact in float32.
+    order = jnp.argsort(-jax.ops.segment_max(score, labels, num_groups))
+    place = jnp.zeros(num_groups, jnp.float32).at[order].set(jnp.arange(num_groups))
+    chosen = jax.lax.top_k(-place[labels], width)[1]
     counts = jnp.zeros(num_groups, int).at[labels[chosen]].add(1)
     sizes = jax.ops.segment_sum(jnp.ones_like(labels), labels, num_groups)
     whole = (counts == sizes)[labels[chosen]]
