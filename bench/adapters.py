@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse
 
 UNLIMITED = 10_000_000
+GROUP = 10  # features in every group of the group Lasso
 
 
 class Adapter(Protocol):
@@ -115,7 +116,7 @@ class Adelie:
         self.adelie = adelie
         wrap = adelie.matrix.sparse if scipy.sparse.issparse(X) else adelie.matrix.dense
         self.X = wrap(_by_columns(X), method="naive", n_threads=1)
-        self.glm = adelie.glm.gaussian(y=y)
+        self.glm, self.groups = adelie.glm.gaussian(y=y), {}
 
     def fit(self, strength, tol):
         return self.path(np.array([strength]), tol)[-1]
@@ -127,12 +128,31 @@ class Adelie:
             lmda_path=np.asarray(strengths),
             intercept=False,
             tol=tol**2,
+            irls_tol=tol**2,
             max_iters=UNLIMITED,
             early_exit=False,
             n_threads=1,
             progress_bar=False,
+            **self.groups,
         )
         return state.betas.toarray()
+
+
+class AdelieGroups(Adelie):
+    """The group Lasso, all groups of one size and weight one."""
+
+    def __init__(self, X, y):
+        super().__init__(X, y)
+        starts = np.arange(0, X.shape[1], GROUP)
+        self.groups = {"groups": starts, "penalty": np.ones(len(starts))}
+
+
+class AdelieLogistic(Adelie):
+    """Logistic regression, for targets of -1 and 1."""
+
+    def __init__(self, X, y):
+        super().__init__(X, y)
+        self.glm = self.adelie.glm.binomial(y=(y > 0).astype(float))
 
 
 class Jaxopt:
@@ -239,6 +259,8 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "skglm": Skglm,
     "sklearn": ScikitLearn,
     "adelie": Adelie,
+    "adelie-groups": AdelieGroups,
+    "adelie-logistic": AdelieLogistic,
     "jaxopt": Jaxopt,
 }
 PEERS = ("celer", "skglm", "sklearn", "adelie", "jaxopt")

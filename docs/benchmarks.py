@@ -87,10 +87,10 @@ def _lines() -> Iterator[str]:
         _table(
             rows("structures/structures.csv"),
             case="case",
+            strength="strength",
             solver="solver",
-            ratio="ratio",
             seconds=_short("seconds"),
-            gap=_short("gap"),
+            error=_short("error"),
         ),
     )
     yield from _section(

@@ -78,10 +78,26 @@ def test_solver_of_choice(data):
     penalty = penalties.Nuclear(0.1, (P, TASKS))
     design = designs.PerTask(X, tasks)
     assert isinstance(convex_solver(sj.Problem(design, y, None, penalty)), solvers.VarPro)
-    problem = sj.Problem(design, y, None, penalty, fit_intercept=True)
-    assert sj.solve(problem, tol=1e-6).stats.solver == "FISTA"
-    with pytest.raises(TypeError, match="without intercept: use FISTA"):
-        sj.solve(problem, solvers.VarPro())
+    with pytest.raises(TypeError, match=r"with designs.PerTask: use FISTA"):
+        sj.solve(sj.Problem(X, y, None, penalties.Nuclear(0.1, (P, 1))), solvers.VarPro())
+
+
+@pytest.mark.parametrize("intercept", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_centred(data, intercept):
+    """An intercept, or means that are not those of the weighted samples: FISTA finds the same."""
+    X, tasks, y, weights = data
+    design = designs.PerTask(X + 1, tasks)
+    if not intercept:
+        design = designs.Standardised(design, jnp.arange(P * TASKS) / 10)
+    penalty = penalties.Nuclear(0.1, (P, TASKS))
+    problem = sj.Problem(design, y + 5, losses.Squared(weights), penalty, intercept)
+    solution = sj.solve(problem, tol=1e-12)
+    assert solution.stats.solver == "VarPro"
+    peer = sj.solve(problem, solvers.FISTA(), tol=1e-12)
+    np.testing.assert_allclose(solution.objective, peer.objective, rtol=1e-11)
+    np.testing.assert_allclose(solution.coef, peer.coef, atol=1e-5)
+    np.testing.assert_allclose(solution.intercept, peer.intercept, atol=1e-5)
+    assert (solution.intercept != 0) == intercept
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,27 @@
 """What a problem of this bench is: how to make it, who solves it, and an independent judge."""
 
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
 
 import sparsejax as sj
+from bench import designs
+from bench.environment import adelie_python
+from bench.processes import Worker
 
-Solver = Callable[[float, float], np.ndarray]  # (strength, tol) -> coefficients
+Solver = Callable[[float, float], "np.ndarray | Timed"]  # (strength, tol) -> coefficients
+_LIMIT = 60.0  # seconds for one answer of another process
+
+
+class Timed(NamedTuple):
+    """Coefficients of a solver that runs elsewhere, under a clock of its own."""
+
+    coef: np.ndarray
+    seconds: float
 
 
 class Case(NamedTuple):
@@ -58,3 +72,24 @@ def squared_gap(
 def solved(problem: sj.Problem, tol: float, solver: object = None) -> np.ndarray:
     """Our coefficients, whether converged or not: the judge decides."""
     return np.asarray(sj.solve(problem, solver or sj.solvers.Auto(), tol=tol, throw=False).coef)
+
+
+def adelie(
+    adapter: str, X: np.ndarray | scipy.sparse.csc_array, y: np.ndarray
+) -> dict[str, Solver]:
+    """Adelie as a solver, in a process with another NumPy; none where it cannot be installed."""
+    python = adelie_python()
+    if python is None:
+        return {}
+    folder = tempfile.TemporaryDirectory()
+    designs.save(designs.Design(adapter, X, y), Path(folder.name))
+    workers: list[Worker] = []
+
+    def solve(strength: float, tol: float) -> Timed:
+        if not workers:
+            warm_up = {"strength": strength, "tol": tol}
+            workers.append(Worker(adapter, Path(folder.name), warm_up, python))
+        coef, answer = workers[0].fit(strength, tol, _LIMIT)
+        return Timed(coef, answer["seconds"])
+
+    return {"adelie": solve}

@@ -3,15 +3,22 @@
 import numpy as np
 
 import sparsejax as sj
-from bench.structures.case import Case, fractions, regression, solved, squared_gap
-
-GROUP = 10
+from bench.adapters import GROUP
+from bench.structures.case import (
+    Case,
+    Solver,
+    adelie,
+    fractions,
+    regression,
+    solved,
+    squared_gap,
+)
 
 
 def group_lasso(n: int = 200, p: int = 4000) -> Case:
     X, y = regression(n, p)
     groups = np.repeat(np.arange(p // GROUP), GROUP)
-    weights = np.ones(p // GROUP)
+    weights, design = np.ones(p // GROUP), sj.designs.as_design(X)
 
     def norms(c: np.ndarray) -> np.ndarray:
         return np.linalg.norm(c.reshape(-1, GROUP), axis=1)
@@ -21,7 +28,7 @@ def group_lasso(n: int = 200, p: int = 4000) -> Case:
 
     def ours(strength: float, tol: float) -> np.ndarray:
         penalty = sj.penalties.GroupL2(strength, groups, weights)
-        return solved(sj.Problem(X, y, penalty=penalty), tol)
+        return solved(sj.Problem(design, y, penalty=penalty), tol)
 
     def celer(strength: float, tol: float) -> np.ndarray:
         from celer import GroupLasso
@@ -45,5 +52,6 @@ def group_lasso(n: int = 200, p: int = 4000) -> Case:
         return model.fit(X, y).coef_
 
     largest = norms(X.T @ y).max() / n
-    solvers = {"sparsejax": ours, "celer": celer, "skglm": skglm}
+    solvers: dict[str, Solver] = {"sparsejax": ours, "celer": celer, "skglm": skglm}
+    solvers |= adelie("adelie-groups", X, y)
     return Case(f"group {n}x{p}", fractions(largest), 1e-8, error, solvers)

@@ -1,9 +1,11 @@
-"""Logistic regression with an ℓ1 penalty: synthetic data and gene expression."""
+"""Logistic regression with an ℓ1 penalty: synthetic data, gene expression and text."""
 
 import numpy as np
+import scipy.sparse
 
 import sparsejax as sj
-from bench.structures.case import Case, fractions, regression, solved
+from bench import designs
+from bench.structures.case import Case, Solver, adelie, fractions, regression, solved
 
 
 def logistic(n: int = 500, p: int = 5000) -> Case:
@@ -18,8 +20,14 @@ def golub() -> Case:
     return _logistic_case("logistic golub", np.asfortranarray(X), np.where(data.y > 0, 1.0, -1.0))
 
 
-def _logistic_case(name: str, X: np.ndarray, y: np.ndarray) -> Case:
-    n = len(y)
+def text() -> Case:
+    """20 Newsgroups, sci.space against the rest."""
+    _, X, y = designs.build("newsgroups")
+    return _logistic_case("logistic newsgroups", scipy.sparse.csc_matrix(X), np.sign(y))
+
+
+def _logistic_case(name: str, X: np.ndarray | scipy.sparse.csc_matrix, y: np.ndarray) -> Case:
+    n, design = len(y), sj.designs.as_design(X)
 
     def error(coef: np.ndarray, strength: float) -> float:
         z = y * (X @ coef)
@@ -31,7 +39,7 @@ def _logistic_case(name: str, X: np.ndarray, y: np.ndarray) -> Case:
         return (dual + np.sum(strength * np.abs(coef) - s * coef * pull)) / np.log(2)
 
     def ours(strength: float, tol: float) -> np.ndarray:
-        problem = sj.Problem(X, y, sj.losses.Logistic(), sj.penalties.L1(strength))
+        problem = sj.Problem(design, y, sj.losses.Logistic(), sj.penalties.L1(strength))
         return solved(problem, tol)
 
     def celer(strength: float, tol: float) -> np.ndarray:
@@ -63,7 +71,13 @@ def _logistic_case(name: str, X: np.ndarray, y: np.ndarray) -> Case:
         )
         return model.fit(X, y).coef_.ravel()
 
-    solvers = {"sparsejax": ours, "celer": celer, "skglm": skglm, "sklearn": sklearn}
+    solvers: dict[str, Solver] = {
+        "sparsejax": ours,
+        "celer": celer,
+        "skglm": skglm,
+        "sklearn": sklearn,
+    }
+    solvers |= adelie("adelie-logistic", X, y)
     return Case(name, fractions(np.abs(X.T @ y).max() / (2 * n)), 1e-8, error, solvers)
 
 

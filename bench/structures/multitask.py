@@ -19,8 +19,10 @@ def multitask(n: int = 300, p: int = 1000, tasks: int = 20) -> Case:
     def error(coef: np.ndarray, strength: float) -> float:
         return squared_gap(X, Y, coef, strength, norms)
 
+    design = sj.designs.as_design(X)
+
     def ours(strength: float, tol: float) -> np.ndarray:
-        return solved(sj.Problem(X, Y, penalty=sj.penalties.RowL2(strength)), tol)
+        return solved(sj.Problem(design, Y, penalty=sj.penalties.RowL2(strength)), tol)
 
     def skglm(strength: float, tol: float) -> np.ndarray:
         from skglm.datafits import QuadraticMultiTask

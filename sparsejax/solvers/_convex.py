@@ -2,7 +2,6 @@
 
 from .._dual import needs_dual
 from .._problem import Problem
-from ..designs import PerTask
 from ..designs._dense import is_dense
 from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
 from ..losses._profiled import Profiled
@@ -13,7 +12,7 @@ from ._bregman import Bregman
 from ._fista import FISTA, is_denoising
 from ._primal_dual import PrimalDual
 from ._prox_newton import ProxNewton, quadratic_solver
-from ._varpro import VarPro
+from ._varpro import VarPro, per_task
 
 _FACTORISED = 3000  # targets to be met, up to which a dense system of them is soon solved
 _DIAGONALISED = 1000  # side of a design up to which its eigenvectors are soon found
@@ -46,7 +45,6 @@ def _is_thin(problem: Problem) -> bool:
     if not isinstance(problem.penalty, Nuclear):
         return False
     if problem.penalty.shape is not None:
-        design = problem.X
-        small = isinstance(design, PerTask) and design.X.shape[1] <= _DIAGONALISED
-        return small and not problem.fit_intercept
+        design = per_task(problem.X)
+        return design is not None and design.X.shape[1] <= _DIAGONALISED
     return min(problem.X.shape) <= _DIAGONALISED and is_dense(problem.X)

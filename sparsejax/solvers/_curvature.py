@@ -89,6 +89,7 @@ class Columns(AbstractCurvature):
     """G = C·Cᵀ: no system is larger than the samples."""
 
     rows: Float[Array, "k n"]  # C: a feature a row, weighted by the roots of the samples' factors
+    squares: Float[Array, " k"]  # of their lengths
 
     @property
     def longest_step(self) -> float:
@@ -96,7 +97,7 @@ class Columns(AbstractCurvature):
         return float(0.03 / jnp.finfo(self.rows.dtype).eps ** 0.5)
 
     def diagonal(self) -> Float[Array, " k"]:
-        return jnp.sum(self.rows**2, axis=1)
+        return self.squares
 
     def complete(self, half: Float[Array, "... n"], pick: Pick) -> Float[Array, "w ..."]:
         return (half @ pick(self.rows).T).T

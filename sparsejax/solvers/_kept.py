@@ -38,6 +38,10 @@ class AbstractKept(eqx.Module):
         ``least_width``.
         """
 
+    @abc.abstractmethod
+    def formed(self, problem: Problem, chosen: Int[Array, " w"]) -> "AbstractKept":
+        """The same memory for the features ``chosen``, of which nothing is known yet."""
+
     def least_width(self, problem: Problem) -> Int[Array, ""]:
         """How wide the next working set must be to keep what is worth keeping."""
         del problem
@@ -55,28 +59,35 @@ class KeptColumns(AbstractKept):
     index: Int[Array, " k"]
     width: Int[Array, ""]
     columns: Float[Array, "k n"]  # times the roots of the factors of the samples
+    squares: Float[Array, " k"]  # of their lengths
 
     @classmethod
     def empty(cls, problem: Problem, width: int) -> Self:
         """No working set, and room for one."""
         n, p = problem.X.shape
         index = jnp.full(width, p, jnp.int32)
-        return cls(index, jnp.array(0), jnp.zeros((width, n), problem.X.dtype))
+        columns = jnp.zeros((width, n), problem.X.dtype)
+        return cls(index, jnp.array(0), columns, columns[:, 0])
 
     @property
     def curvature(self) -> AbstractCurvature:
-        return Columns(self.columns)
+        return Columns(self.columns, self.squares)
 
     def update(
         self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
     ) -> "KeptColumns":
         del wanted
+        return self.formed(problem, chosen)
+
+    def formed(self, problem: Problem, chosen: Int[Array, " w"]) -> "KeptColumns":
         p, size = problem.X.shape[1], self.index.shape[0]
         width = chosen.shape[0]
         rows = problem.X.columns(chosen) * jnp.sqrt(problem.loss.row_weights(problem.y))
         columns = jax.lax.dynamic_update_slice(self.columns, rows, (0, 0))
+        # Of these alone: a pass over the whole memory may take as long as one over X.
+        squares = jax.lax.dynamic_update_slice(self.squares, jnp.sum(rows**2, axis=1), (0,))
         index = jnp.pad(chosen, (0, size - width), constant_values=p)
-        return KeptColumns(index, jnp.array(width), columns)
+        return KeptColumns(index, jnp.array(width), columns, squares)
 
 
 class KeptGram(AbstractKept):
@@ -100,8 +111,11 @@ class KeptGram(AbstractKept):
         self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
     ) -> "KeptGram":
         if chosen.shape[0] <= _cheap_width(problem):
-            return _form(problem, self, chosen)
+            return self.formed(problem, chosen)
         return _exchange(problem, self, chosen, wanted)
+
+    def formed(self, problem: Problem, chosen: Int[Array, " w"]) -> "KeptGram":
+        return _form(problem, self, chosen)
 
     def least_width(self, problem: Problem) -> Int[Array, ""]:
         return jnp.where(self.width > _cheap_width(problem), self.width, 0)

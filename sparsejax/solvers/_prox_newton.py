@@ -13,22 +13,28 @@ from .._problem import Centring, Problem, project_intercept
 from ..losses import AbstractSmoothLoss
 from ..losses._profiled import Profiled
 from ..losses._weighted import Weighted
-from ..penalties import AbstractNewtonPenalty, RowL2
+from ..penalties import AbstractNewtonPenalty, AbstractSeparablePenalty, RowL2
 from ._base import AbstractSolver, check_certifiable, check_convex, is_concave
 from ._coordinate_descent import CoordinateDescent
+from ._first_solution import first_solution
 from ._fista import FISTA
 from ._gram_coordinate_descent import GramCoordinateDescent
 from ._gram_fista import GramFISTA
+from ._semismooth_newton import SemismoothNewton
 from ._working_set import WorkingSet
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 _HALVINGS = 40
 _FLOOR = 1e-6  # smallest curvature of a sample, relative to what is typical
-_FORCING = 0.01  # gap of a model's solution, relative to that of the point it was made at
+_FORCING = 0.01  # gap of a model's solution, relative to that of the point it was made at ...
+_EARLY = 1e-3  # the same for the model's own gap, while features are still to come ...
+_TIGHTER = 0.01  # ... and smaller by this after every step that was of no use
 
 _DAMPING = 4.0  # by which a model that has misled is bent upwards
 
 _WORKING_SET = WorkingSet()  # making one takes as long as a small solve
+# Of models that will change, a few sweeps find most of the support for less than Newton's method.
+_OF_MODELS = WorkingSet(SemismoothNewton(approach=GramCoordinateDescent(max_iterations=16)))
 
 
 class _State(eqx.Module):
@@ -83,7 +89,11 @@ class ProxNewton(AbstractSolver):
         self._solver(problem).check(replace(problem, loss=Weighted(curvatures=problem.y)))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
-        return quadratic_solver(problem) if self.inner is None else self.inner
+        if self.inner is not None:
+            return self.inner
+        solver = quadratic_solver(problem)
+        single = isinstance(problem.penalty, AbstractSeparablePenalty)
+        return _OF_MODELS if single and solver is _WORKING_SET else solver
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
@@ -95,7 +105,7 @@ class ProxNewton(AbstractSolver):
             return going & (state.stalled < patience)
 
         def step(state: _State) -> _State:
-            coef, predictions, inner = self._solve_model(problem, state.iterate, tol, state.damping)
+            coef, predictions, inner = self._solve_model(problem, state, tol)
             new = _search(problem, state.iterate, coef, predictions)
             objective = objective_at(problem, new.coef, new.predictions)
             # The gap need not shrink at every step, nor be finite far from the solution.
@@ -124,11 +134,11 @@ class ProxNewton(AbstractSolver):
         return final.iterate, {"num_steps": final.steps, "num_inner_steps": final.inner}
 
     def _solve_model(
-        self, problem: Problem, iterate: Iterate, tol: Float[Array, ""], damping: Float[Array, ""]
+        self, problem: Problem, state: _State, tol: Float[Array, ""]
     ) -> tuple[Float[Array, " p"], Float[Array, " n"], Int[Array, ""]]:
         """The minimiser of the model at the iterate, its predictions, and the steps it took."""
-        offset = problem.predict_zero()
-        model, centring = project_intercept(_model(problem, iterate, offset, damping))
+        iterate, offset = state.iterate, problem.predict_zero()
+        model, centring = project_intercept(_model(problem, iterate, offset, state.damping))
 
         def drift(coef: Float[Array, " p"]) -> Float[Array, "..."]:
             """What the model's predictions lack of the problem's."""
@@ -141,6 +151,9 @@ class ProxNewton(AbstractSolver):
         # In the units of the model: no more digits than the next one will throw away.
         unit = unit_of_error(problem) / unit_of_error(model)
         goal = jnp.maximum(_FORCING * iterate.error, 0.3 * tol) * unit
+        # A gap may be far above what is left to gain: a point of a smaller one is then no better.
+        tighter = _TIGHTER ** state.stalled.astype(goal.dtype)
+        goal = goal * tighter
         # But some progress at least: the gap of the problem may be larger than that of its model,
         # or infinite because no dual point is known.
         # Targets far away, where the loss is straight, make the model's own unit large: what is
@@ -148,9 +161,12 @@ class ProxNewton(AbstractSolver):
         rounding = jnp.finfo(goal.dtype).resolution * jnp.minimum(unit, 1.0)
         goal = jnp.maximum(jnp.minimum(goal, 0.1 * start.error), rounding)
         solver = self._solver(problem)
-        # A working set is enlarged from one model to the next, not for a model that will change.
-        limit = 1 if isinstance(solver, WorkingSet) else solver.default_max_steps
-        found, stats = solver.run(model, start, goal, jnp.array(limit))
+        if isinstance(solver, WorkingSet):
+            # Enlarged from one model to the next, not for a model that will change.
+            early = _EARLY * tighter
+            coef, predictions, count = first_solution(solver, model, start, 0.3 * goal, early)
+            return coef, predictions + drift(coef), count
+        found, stats = solver.run(model, start, goal, jnp.array(solver.default_max_steps))
         return found.coef, found.predictions + drift(found.coef), stats["num_steps"]
 
 

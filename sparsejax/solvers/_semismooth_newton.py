@@ -12,6 +12,8 @@ from ..penalties import AbstractNewtonPenalty
 from ._gram import AbstractGramSolver, GramProblem
 from ._gram_fista import GramFISTA
 
+_APPROACH_OF_GROUPS = GramFISTA(max_iterations=60)
+
 
 class _Candidate(eqx.Module):
     coef: Float[Array, " k"]  # in the units of the penalty
@@ -53,8 +55,9 @@ class SemismoothNewton(AbstractGramSolver):
     max_iterations
         Newton iterations a working set at the most.
     approach
-        Where coefficients are coupled in groups, how to come near a support that is not settled:
-        supports are larger than for single features, and so is the price of Newton's method.
+        How to come near a support that is not settled, before Newton's method. By default
+        ``GramFISTA`` where coefficients are coupled in groups, whose supports are larger than those
+        of single features, and so is the price of Newton's method; else nothing.
 
     Notes
     -----
@@ -66,7 +69,7 @@ class SemismoothNewton(AbstractGramSolver):
     first_step: float = eqx.field(default=10.0, static=True)
     growth: float = eqx.field(default=10.0, static=True)
     max_iterations: int = eqx.field(default=100, static=True)
-    approach: AbstractGramSolver = GramFISTA(max_iterations=60)
+    approach: AbstractGramSolver | None = None
 
     def check(self, problem: Problem) -> None:
         if not isinstance(problem.penalty, AbstractNewtonPenalty):
@@ -74,12 +77,17 @@ class SemismoothNewton(AbstractGramSolver):
             raise TypeError(f"SemismoothNewton does not support {name}: use GramFISTA().")
         if problem.loss.outputs(problem.y):
             raise TypeError("SemismoothNewton takes one target: use GramFISTA() for several.")
+        if self.approach is not None:
+            self.approach.check(problem)
 
     def solve_gram(
         self, problem: GramProblem, tol: Float[Array, ""]
     ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
-        if problem.penalty.groups_of_coordinates is not None:
-            problem = self._approached(problem, tol)
+        approach = self.approach
+        if approach is None and problem.penalty.groups_of_coordinates is not None:
+            approach = _APPROACH_OF_GROUPS
+        if approach is not None:
+            problem = _approached(problem, approach, tol)
         largest = problem.curvature.longest_step
         first = jnp.asarray(min(self.first_step, largest), problem.scale.dtype)
         gap = problem.gap(problem.start_coef, problem.pull)
@@ -102,15 +110,6 @@ class SemismoothNewton(AbstractGramSolver):
 
         final = jax.lax.while_loop(unfinished, iterate, state)
         return final.best.coef, final.count
-
-    def _approached(self, problem: GramProblem, tol: Float[Array, ""]) -> GramProblem:
-        """The same problem told from nearer to its solution."""
-
-        def approach() -> Float[Array, " k"]:
-            return self.approach.solve_gram(problem, tol)[0]
-
-        settled = _is_settled(problem, problem.start_coef, problem.pull)
-        return problem.moved_to(jax.lax.cond(settled, lambda: problem.start_coef, approach))
 
     def _iterate(self, problem: GramProblem, state: _State, largest: float) -> _State:
         """One linear solve: for the dual's Newton step, or on the support alone (σ = ∞).
@@ -208,6 +207,15 @@ class SemismoothNewton(AbstractGramSolver):
                 state.idle + (state.step >= largest),
             ),
         )
+
+
+def _approached(
+    problem: GramProblem, approach: AbstractGramSolver, tol: Float[Array, ""]
+) -> GramProblem:
+    """The same problem told from nearer to its solution."""
+    settled = _is_settled(problem, problem.start_coef, problem.pull)
+    near = lambda: approach.solve_gram(problem, tol)[0]  # noqa: E731
+    return problem.moved_to(jax.lax.cond(settled, lambda: problem.start_coef, near))
 
 
 def _is_settled(

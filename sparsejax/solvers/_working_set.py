@@ -65,7 +65,7 @@ class WorkingSet(AbstractSolver):
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
     ) -> tuple[Iterate, dict[str, Any]]:
         if is_concave(problem):
-            start = _begun(problem, start, max_steps)
+            start = begun(problem, start, max_steps)
         zero = jnp.array(0)
         state = _State(start, None, zero, zero, zero, start.error, zero)
         widths = possible_widths(problem)
@@ -127,14 +127,12 @@ class WorkingSet(AbstractSolver):
         fraction = jnp.where(settled, 0.0, jnp.where(state.steps == 0, 1e-3, 0.3))
         if is_concave(problem):  # for these, the last digits are not free
             fraction = jnp.where(settled, 1e-3, 0.3)
-        unit = unit_of_error(problem)
-        target = jnp.maximum(fraction * iterate.error, 0.3 * tol) * unit
-        small = restrict(problem, iterate, kept, choice, widths)
+        target = jnp.maximum(fraction * iterate.error, 0.3 * tol)
         # Even of a support that seems settled, many digits at a high price may be in vain.
-        small = replace(small, enough=jnp.where(state.steps == 0, 0.0, 0.3 * iterate.error * unit))
-        solution, inner = self.inner.solve_gram(small, target)
-        coef = iterate.coef.at[kept.index].set(solution, mode="drop")
-        predictions = _predict(problem, coef, kept.index, solution, choice, widths)
+        enough = jnp.where(state.steps == 0, 0.0, 0.3 * iterate.error)
+        coef, predictions, inner = self.solve_restricted(
+            problem, iterate, target, kept, choice, widths, enough
+        )
         new = iterate_at(problem, coef, predictions)
         progress = new.error < 0.9 * state.best_error
         if is_concave(problem):  # the violation comes and goes with features
@@ -148,6 +146,27 @@ class WorkingSet(AbstractSolver):
             jnp.minimum(new.error, state.best_error),
             jnp.where(progress, 0, state.stalled + 1),
         )
+
+    def solve_restricted(
+        self,
+        problem: Problem,
+        iterate: Iterate,
+        target: Float[Array, ""],
+        kept: AbstractKept,
+        choice: Int[Array, ""],
+        widths: tuple[int, ...],
+        enough: Float[Array, ""] | float = 0.0,
+    ) -> tuple[Float[Array, " p"], Float[Array, " n"], Int[Array, ""]]:
+        """The coefficients that a working set leads to, their predictions, and the iterations.
+
+        To an error of ``target`` or, where more digits are dear, of ``enough``.
+        """
+        unit = unit_of_error(problem)
+        small = restrict(problem, iterate, kept, choice, widths)
+        small = replace(small, enough=enough * unit)
+        solution, inner = self.inner.solve_gram(small, target * unit)
+        coef = iterate.coef.at[kept.index].set(solution, mode="drop")
+        return coef, _predict(problem, coef, kept.index, solution, choice, widths), inner
 
 
 def check_working_set(solver: AbstractSolver, inner: AbstractGramSolver, problem: Problem) -> None:
@@ -174,7 +193,7 @@ def _lower(problem: Problem, new: Iterate, old: Iterate) -> Bool[Array, ""]:
     return now < before - 64 * jnp.finfo(before.dtype).eps * jnp.abs(before)
 
 
-def _begun(problem: Problem, start: Iterate, max_steps: Int[Array, ""]) -> Iterate:
+def begun(problem: Problem, start: Iterate, max_steps: Int[Array, ""]) -> Iterate:
     """The Lasso of the same strength instead of zero: lower minima are to be found from there."""
     relaxation = Relaxation.of(problem)
     relaxed = relaxation.at(jnp.zeros_like(start.coef))
@@ -230,9 +249,10 @@ def highest(
     if groups is None:
         return jax.lax.top_k(score, width)[1]
     labels, num_groups, _ = groups
-    # One score a group, so that its features stay together.
-    highest = jax.ops.segment_max(score, labels, num_groups)
-    chosen = jnp.lexsort((labels, -highest[labels]))[:width]
+    # One place a group, so that its features stay together; exact in float32.
+    order = jnp.argsort(-jax.ops.segment_max(score, labels, num_groups))
+    place = jnp.zeros(num_groups, jnp.float32).at[order].set(jnp.arange(num_groups))
+    chosen = jax.lax.top_k(-place[labels], width)[1]
     counts = jnp.zeros(num_groups, int).at[labels[chosen]].add(1)
     sizes = jax.ops.segment_sum(jnp.ones_like(labels), labels, num_groups)
     whole = (counts == sizes)[labels[chosen]]

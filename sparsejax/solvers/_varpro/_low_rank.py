@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._problem import Problem
-from ...designs import PerTask
+from ...designs import AbstractDesign, PerTask, Standardised
 
 
 class AbstractLowRank(eqx.Module):
@@ -120,10 +120,36 @@ class Spectrum(AbstractLowRank):
         return self.basis @ coef
 
 
+class Centre(eqx.Module):
+    """What centring X at m (p, tasks) adds to G: Σh m mᵀ − a mᵀ − m aᵀ with a = Xᵀh, as L S Lᵀ."""
+
+    vectors: Float[Array, "2 p tasks"]  # a and m
+    total: Float[Array, ""]  # Σh
+
+    def along(self, coef: Float[Array, "p tasks"]) -> Float[Array, " 2"]:
+        """S Lᵀ B."""
+        a, m = jnp.einsum("ipt,pt->i", self.vectors, coef)
+        return jnp.stack([-m, self.total * m - a])
+
+    def matmul(self, coef: Float[Array, "p tasks"]) -> Float[Array, "p tasks"]:
+        """L S Lᵀ B."""
+        return jnp.einsum("i,ipt->pt", self.along(coef), self.vectors)
+
+    @property
+    def inverse(self) -> Float[Array, "2 2"]:
+        """S⁻¹."""
+        one = jnp.ones_like(self.total)
+        return -jnp.stack([jnp.stack([self.total, one]), jnp.stack([one, 0 * one])])
+
+
 class TaskGrams(AbstractLowRank):
-    """A design for each task: G is G_t = X_tᵀ diag(h) X_t in every column, and B is W itself."""
+    """A design for each task: G is G_t = X_tᵀ diag(h) X_t in every column, and B is W itself.
+
+    Centred columns couple the tasks, by a matrix of rank two.
+    """
 
     grams: Float[Array, "tasks p p"]
+    centre: Centre | None
     curvature: Float[Array, " p"]
     target: Float[Array, "p tasks"]
     energy: Float[Array, ""]
@@ -135,26 +161,48 @@ class TaskGrams(AbstractLowRank):
         targets = roots * design.by_task(problem.y)
         self.grams = jnp.einsum("tnp,tnq->tpq", rows, rows)
         self.target = jnp.einsum("tnp,tn->pt", rows, targets)
-        self.curvature = jnp.mean(jnp.diagonal(self.grams, axis1=1, axis2=2), axis=0)
         self.energy = jnp.vdot(targets, targets)
+        self.curvature = jnp.mean(jnp.diagonal(self.grams, axis1=1, axis2=2), axis=0)
+        self.centre = None
+        if isinstance(problem.X, Standardised):
+            means = problem.X.mean.reshape(self.target.shape)
+            sums = jnp.einsum("tnp,tn->pt", rows, roots)
+            self.centre = Centre(jnp.stack([sums, means]), jnp.sum(weights))
+            self.target -= means * (weights @ problem.y)
 
     @property
     def steepest(self) -> Float[Array, ""]:
-        return jnp.max(jnp.linalg.eigvalsh(self.grams))
+        steepest = jnp.max(jnp.linalg.eigvalsh(self.grams))
+        if self.centre is None:
+            return steepest
+        a, m = self.centre.vectors  # of a norm that at most adds up
+        return steepest + self.centre.total * jnp.sum((m - a / self.centre.total) ** 2)
+
+    def _curved(self, coef: Float[Array, "p tasks"]) -> Float[Array, "p tasks"]:
+        curved = jnp.einsum("tpq,qt->pt", self.grams, coef)
+        return curved if self.centre is None else curved + self.centre.matmul(coef)
 
     def pull(self, coef: Float[Array, "p tasks"]) -> Float[Array, "p tasks"]:
-        return self.target - jnp.einsum("tpq,qt->pt", self.grams, coef)
+        return self.target - self._curved(coef)
 
     def factor(
         self, left: Float[Array, "p r"], strength: Float[Array, ""]
     ) -> tuple[Float[Array, "r tasks"], Float[Array, ""]]:
         curved = jnp.einsum("tpq,qr->tpr", self.grams, left)
         matrices = jnp.einsum("ps,tpr->tsr", left, curved) + _ridge(left, strength)
-        rhs = left.T @ self.target
-        factors = jnp.linalg.cholesky(matrices)
-        right = jax.vmap(
-            lambda factor, c: jax.scipy.linalg.cho_solve((factor, True), c), (0, 1), 1
-        )(factors, rhs)
+        factors, rhs = jnp.linalg.cholesky(matrices), left.T @ self.target
+
+        def solve(rhs: Float[Array, "r tasks"]) -> Float[Array, "r tasks"]:
+            of_task = lambda factor, c: jax.scipy.linalg.cho_solve((factor, True), c)  # noqa: E731
+            return jax.vmap(of_task, (0, 1), 1)(factors, rhs)
+
+        right = solve(rhs)
+        if self.centre is not None:  # by Woodbury's identity
+            vectors = left.T @ self.centre.vectors
+            moved = jax.vmap(solve)(vectors)
+            small = self.centre.inverse + jnp.einsum("irt,jrt->ij", vectors, moved)
+            sizes = jnp.linalg.solve(small, jnp.einsum("irt,rt->i", vectors, right))
+            right = right - jnp.einsum("i,irt->rt", sizes, moved)
         return right, jnp.vdot(rhs, right)
 
     def pulled(
@@ -165,8 +213,8 @@ class TaskGrams(AbstractLowRank):
     def along(
         self, left: Float[Array, "p k"], right: Float[Array, "k tasks"]
     ) -> Float[Array, " k"]:
-        curved = jnp.einsum("tpq,qk->tpk", self.grams, left)
-        return jnp.einsum("pk,tpk,kt->k", left, curved, right**2)
+        pairs = jax.vmap(jnp.outer, (1, 0))(left, right)
+        return jnp.sum(pairs * jax.vmap(self._curved)(pairs), axis=(1, 2))
 
     def lower(self, coef: Float[Array, "..."]) -> Float[Array, "p tasks"]:
         return coef.reshape(self.target.shape)
@@ -177,8 +225,15 @@ class TaskGrams(AbstractLowRank):
 
 def low_rank(problem: Problem) -> AbstractLowRank:
     """The coordinates that suit the design."""
-    design = problem.X
-    return TaskGrams(problem, design) if isinstance(design, PerTask) else Spectrum(problem)
+    design = per_task(problem.X)
+    return Spectrum(problem) if design is None else TaskGrams(problem, design)
+
+
+def per_task(design: AbstractDesign) -> PerTask | None:
+    """The designs of the tasks, if it is made of such; centred or not."""
+    if isinstance(design, Standardised) and design.scale is None:
+        design = design.base
+    return design if isinstance(design, PerTask) else None
 
 
 def _ridge(left: Float[Array, "m r"], strength: Float[Array, ""]) -> Float[Array, "r r"]:

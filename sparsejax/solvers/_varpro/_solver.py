@@ -11,7 +11,6 @@ from ..._certificate import Iterate, iterate_at
 from ..._dual import generic_solver
 from ..._infeasible import least_squares_ray, lies_outside_range
 from ..._problem import Problem
-from ...designs import PerTask
 from ...losses import (
     AbstractQuadraticLoss,
     AbstractSmoothLoss,
@@ -28,11 +27,13 @@ from ...penalties import (
 )
 from .._base import AbstractSolver, check_convex, check_one_target
 from .._gram import AbstractGramSolver, GramProblem
+from .._primal_dual import PrimalDual
 from .._prox_newton import ProxNewton, quadratic_solver
 from .._semismooth_newton import SemismoothNewton
 from ._concave import solve_concave
 from ._finish import sparsified, without_resting
 from ._gram_ridge import GramRidge
+from ._low_rank import per_task
 from ._minimise import minimise
 from ._ridge import WeightedRidge, first_blocks
 from ._smooth import SmoothRidge, has_diagonal_curvature
@@ -42,6 +43,8 @@ from ._transform_ridge import TransformRidge, check_transform
 
 _SYSTEMS = ("auto", "primal", "dual", "cg")
 _FINISH = 1e-6  # relative gap at which the support is taken as found
+_ROUGH = 200  # steps after which the forces of a transform are looked for by other means ...
+_CERTIFYING = 2000  # ... and how many of those
 
 
 class _State(eqx.Module):
@@ -82,7 +85,9 @@ class VarPro(AbstractSolver, AbstractGramSolver):
 
     For ``Analysis`` and ``TotalVariation`` the ridge is one of Dw, and its multipliers a = Dw/W are
     solved for, so that W may vanish; besides least squares and its like, ``Quantile`` is taken
-    (TV-L1), with a weight for every sample too. Those that end at zero only come near.
+    (TV-L1), with a weight for every sample too. Those that end at zero only come near. The forces
+    of ``Analysis`` may not be unique, and v then settles slowly: from those found so far,
+    ``PrimalDual`` goes on.
 
     As a solver this is the method of the paper on all features; ``WorkingSet(inner=VarPro())``
     restricts it to a certified working set.
@@ -99,7 +104,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         Pairs kept by L-BFGS.
     finish
         Whether to end with exact zeros and, for losses that are sums over samples, an exact solve
-        on the support.
+        on the support; for ``Analysis`` with steps of ``PrimalDual``.
 
     Notes
     -----
@@ -131,11 +136,9 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             pair = f"{type(loss).__name__} with {type(penalty).__name__}"
             raise TypeError(f"VarPro does not support {pair}: use Auto().")
         if low_rank:
-            each = isinstance(problem.X, PerTask) and not problem.fit_intercept
-            if each is (penalty.shape is None):
+            if (per_task(problem.X) is None) is not (penalty.shape is None):
                 raise TypeError(
-                    "VarPro takes a `shape` of Nuclear with designs.PerTask, without intercept: "
-                    "use FISTA()."
+                    "VarPro takes a `shape` of Nuclear with designs.PerTask: use FISTA()."
                 )
             return
         if not isinstance(penalty, AbstractVariationalPenalty):
@@ -179,12 +182,17 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             begun = jnp.where(old.gap <= tol, old.gap, jnp.inf)  # nothing to do for a good start
             first, left = outer.first(old.coef), limit - state.steps
             # Where no exact solve comes of the support found, L-BFGS goes all the way.
-            goal = jnp.where(state.attempts < attempts - 1, jnp.maximum(tol, _FINISH), tol)
+            last = state.attempts == attempts - 1
+            goal = jnp.where(last, tol, jnp.maximum(tol, _FINISH))
+            if isinstance(exact, PrimalDual):
+                left = jnp.where(last, left, jnp.minimum(left, _ROUGH))
             projection, steps = minimise(outer, first, begun, goal, left, self.memory)
             moved = outer.iterate(projection)
             # A start that is already good enough is kept.
             best = jax.tree.map(lambda a, b: jnp.where(moved.gap < old.gap, a, b), moved, old)
-            if exact is not None:
+            if isinstance(exact, PrimalDual):
+                best, _ = exact.run(problem, best, tol, jnp.minimum(_CERTIFYING, max_steps))
+            elif exact is not None:
                 coef = without_resting(problem.penalty, best.coef, best.pull)
                 sparse = iterate_at(problem, coef)
                 best, _ = exact.run(problem, sparse, tol, jnp.minimum(10, max_steps))
@@ -206,7 +214,13 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         return SmoothRidge(problem) if smooth else WeightedRidge(problem, self.inner)
 
     def _exact_solver(self, problem: Problem) -> AbstractSolver | None:
-        """What solves on the support, once that is found."""
+        """What solves on the support, once that is found, or finds the forces of a transform.
+
+        Around loops of a grid these are what the ratios of weights say that all vanish: descent in
+        v is long to settle them, when the coefficients have all their digits.
+        """
+        if self.finish and isinstance(problem.penalty, Analysis):
+            return PrimalDual()
         if not self.finish or not isinstance(problem.penalty, AbstractVariationalPenalty):
             return None
         if isinstance(problem.loss, AbstractQuadraticLoss):
