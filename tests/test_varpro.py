@@ -245,17 +245,27 @@ def test_power_form_is_a_minimum_of_weighted_ridges(q):
 
 @pytest.mark.parametrize("q", POWERS)
 def test_powers_recover_a_sparse_vector(q):
-    """From fewer measurements than the ℓ1 norm needs, to rounding.
+    """From so few measurements that only ε, from wide to narrow, leads past other minima.
 
     Near q = 1 weights fade slowly: a coefficient may be left at the size of rounding.
     """
-    rng = np.random.default_rng(0)
-    X, w = rng.normal(size=(30, 60)), np.zeros(60)
-    w[rng.choice(60, 8, replace=False)] = rng.normal(size=8)
-    problem = sj.Problem(X, X @ w, losses.Equality(), penalties.Lq(1.0, q))
-    solution = sj.solve(problem, solvers.VarPro(), tol=1e-8)
-    assert np.count_nonzero(solution.coef) <= 9
-    np.testing.assert_allclose(solution.coef, w, atol=1e-10)
+    for seed in (0, 6, 8):
+        rng = np.random.default_rng(seed)
+        X, w = rng.normal(size=(20 if q < 0.7 else 30, 60)), np.zeros(60)
+        w[rng.choice(60, 8, replace=False)] = rng.normal(size=8)
+        problem = sj.Problem(X, X @ w, losses.Equality(), penalties.Lq(1.0, q))
+        solution = sj.solve(problem, solvers.VarPro(), tol=1e-8)
+        assert np.count_nonzero(solution.coef) <= 9
+        np.testing.assert_allclose(solution.coef, w, atol=1e-10)
+
+
+@pytest.mark.parametrize("solver", [solvers.VarPro(), solvers.IRLS()])
+def test_powers_keep_what_is_as_small_as_the_last_epsilon(solver):
+    """Without it the targets are missed."""
+    targets = np.array([1.0, 1e-9])
+    problem = sj.Problem(np.eye(2, 3), targets, losses.Equality(), penalties.Lq(1.0, 2 / 3))
+    solution = sj.solve(problem, solver, tol=1e-8)
+    np.testing.assert_allclose(solution.coef, [*targets, 0.0], rtol=1e-12)
 
 
 def test_powers_with_least_squares():

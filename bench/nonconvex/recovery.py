@@ -45,7 +45,7 @@ def methods(restarts: int) -> Mapping[str, Method]:
         name = f"q={q:.3g}"
         every[f"IRLS {name}"] = Method(penalty, sj.solvers.IRLS())
         every[f"VarPro {name}"] = Method(penalty, sj.solvers.VarPro())
-        if q < 1 and restarts:
+        if q == min(EXPONENTS) and restarts:  # where there are most minima to be caught in
             for solver in (sj.solvers.IRLS(), sj.solvers.VarPro()):
                 label = f"{type(solver).__name__} {name}, {restarts} restarts"
                 every[label] = Method(penalty, solver, restarts=restarts)

@@ -11,25 +11,22 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, iterate_at, objective_at
 from .._dual import generic_solver
 from .._infeasible import least_squares_ray, lies_outside_range
-from .._problem import Problem, matvec, rmatvec
+from .._problem import Problem
 from ..losses import AbstractQuadraticLoss, Equality
 from ..penalties import L0, AbstractVariationalPenalty, RowL2
-from ..penalties._base import per_row
 from ._base import AbstractSolver, check_one_target, is_concave
 from ._coordinate_descent import CoordinateDescent
 from ._prox_newton import quadratic_solver
-from ._varpro._concave import stationary_without
+from ._varpro._concave import RESTING, begun, stationary_without
 from ._varpro._finish import sparsified, without_resting
 from ._varpro._ridge import WeightedRidge
 from ._varpro._systems import AbstractSystem, Ridge, SystemName, system_of
 
 _SHRINK = 0.1  # of ε, once ...
 _SETTLED = 0.01  # ... the coefficients move by less than this part of it
-_WARM = 0.1  # the first ε of a warm start, relative to the largest coefficient
 _UNPENALISED = 1e4  # root of a weight so large that its ridge is negligible
 _ROUGH = 1e-4  # the last ε, relative to the largest coefficient, where another solver finishes
 _FINISHING_STEPS = 500
-_RESTING = 100  # times ε: a coefficient at rest is smaller, unless its pull is within 5e-5 of slope
 
 
 class _State(eqx.Module):
@@ -109,7 +106,7 @@ class IRLS(AbstractSolver):
         if _is_polished(problem):
             found = _polished(problem, ridge, tol, max_steps)
         elif is_concave(problem):
-            moving = jnp.abs(ridge.coef) > _RESTING * epsilon
+            moving = jnp.abs(ridge.coef) > RESTING * epsilon
             found = stationary_without(problem, system, ridge, ~moving)
         else:
             outer = WeightedRidge(problem, _smaller_side(problem))
@@ -165,10 +162,7 @@ def _continued(
     limit: Int[Array, ""],
 ) -> tuple[Float[Array, "p ..."], Float[Array, ""], Int[Array, ""]]:
     """The coefficients at the last ε, that ε, and the steps taken."""
-    warm = jnp.any(start != 0)
-    coef = jnp.where(warm, start, _first_guess(problem))
-    size = jnp.max(jnp.abs(coef))
-    size = jnp.where(size > 0, size, 1.0)
+    coef, size, widest = begun(problem, start)
     last = (_ROUGH if _is_polished(problem) else jnp.finfo(size.dtype).eps ** 0.5) * size
 
     def unfinished(state: _State) -> Bool[Array, ""]:
@@ -182,18 +176,9 @@ def _continued(
         settled = jnp.max(jnp.abs(coef - state.coef)) <= _SETTLED * epsilon
         return _State(coef, epsilon, state.steps + 1, settled)
 
-    first = _State(coef, jnp.where(warm, _WARM, 1.0) * size, jnp.array(0), jnp.array(False))
+    first = _State(coef, widest, jnp.array(0), jnp.array(False))
     final = jax.lax.while_loop(unfinished, step, first)
     return final.coef, final.epsilon, final.steps
-
-
-def _first_guess(problem: Problem) -> Float[Array, "p ..."]:
-    """The best step from zero along the gradient of least squares: only its size matters."""
-    factors = per_row(problem.loss.row_weights(problem.y), problem.y)
-    pull = rmatvec(problem.X, factors * (problem.y - problem.predict_zero()))
-    moved = matvec(problem.X, pull)
-    curvature = jnp.sum(factors * moved**2)
-    return pull * jnp.sum(pull**2) / jnp.where(curvature > 0, curvature, 1.0)
 
 
 def _is_polished(problem: Problem) -> bool:

@@ -7,7 +7,6 @@ from jaxtyping import Array, Bool, Int
 from .._certificate import Iterate
 from .._problem import Problem
 from ..penalties import RowL2
-from ._base import is_concave
 
 _SMALLEST, MIDDLE, _LARGEST = 64, 256, 4096
 _STEPS = (16, _SMALLEST, 128, MIDDLE, 512, 1024, 1536, 2048, 3072, _LARGEST)
@@ -36,8 +35,6 @@ def phases_of(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]
     mostly are that one in between is worth it. Each phase keeps the last width of the one before,
     for a support that has shrunk.
     """
-    if is_concave(problem):  # one more program would take longer to compile than it saves
-        return [widths]
     limits = [MIDDLE] if widths[-1] > 2 * MIDDLE else []
     if problem.penalty.groups_of_coordinates is not None:
         if by_columns(problem, widths) and problem.X.shape[0] <= 4 * MIDDLE:

@@ -74,10 +74,12 @@ class VarPro(AbstractSolver, AbstractGramSolver):
     For other smooth losses L the inner problem, min over u of L(X(√W⊙u)) + ‖u‖²/2, takes Newton's
     method, and ∇f = ∇cost − (∇√W)⊙u⊙ξ with ξ = −Xᵀ∇L.
 
-    Of powers |w|^q (``Lq``), not convex, a local minimum is found: where the weights tend to zero,
-    the coefficients are set to zero, and the stationary point with the support that is left is
-    judged by its KKT violation. Other starts lead to others: ``jax.vmap`` over ``init``, and keep
-    the lowest objective.
+    Of powers |w|^q (``Lq``), not convex, a local minimum is found, past others: w² + ε² takes the
+    place of w² above, for an ε that shrinks from the size of the coefficients to the root of
+    rounding (as in ``IRLS``, which takes two to three times as many linear systems). What is then
+    smaller than ε is set to zero, and the stationary point with the support that is left is judged
+    by its KKT violation. Other starts lead to others: ``jax.vmap`` over ``init``, and keep the
+    lowest objective.
 
     For the trace norm w = UV takes the place of w = u⊙v, with factors that grow until the pull has
     no singular value above the strength. The tasks share a design, or have each their own
