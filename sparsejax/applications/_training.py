@@ -91,9 +91,11 @@ def train_on_batches(
     step = _Step(rest, loss, optimiser, batch)
     while (done := state.losses.shape[-1]) < steps:
         length = min(every, steps - done)
-        start = (state.weights, state.optimiser)
-        end, new = _advance(step, start, data, key, jnp.array(done), length)
-        new = np.asarray(new)
+        end, parts = (state.weights, state.optimiser), []
+        for first in range(done, done + length, at_once(length)):
+            end, part = _advance(step, end, data, key, jnp.array(first), at_once(length))
+            parts.append(part)
+        new = np.concatenate(parts, axis=-1)
         state = _State(*end, np.concatenate([state.losses, new], axis=-1))
         if not np.isfinite(new).all():
             raise FloatingPointError(
@@ -105,6 +107,15 @@ def train_on_batches(
         if callback is not None:
             callback(done + length, new)
     return eqx.combine(state.weights, rest), state.losses
+
+
+def at_once(steps: int) -> int:
+    """How many of these steps a compiled loop should take before the next one is called.
+
+    On CPU XLA computes convolutions inside of loops by plain code, many times slower than outside
+    (https://github.com/jax-ml/jax/issues/12868).
+    """
+    return 1 if jax.default_backend() == "cpu" else steps
 
 
 class _State(eqx.Module):
@@ -155,5 +166,8 @@ def _advance(
         weights, optimiser, value = of_all(*carry, data, key, number)
         return (weights, optimiser), value
 
+    if length == 1:  # without a loop, see `at_once`
+        end, losses = body(start, done)
+        return end, losses[..., None]
     end, losses = jax.lax.scan(body, start, done + jnp.arange(length))
     return end, jnp.moveaxis(losses, 0, -1)
