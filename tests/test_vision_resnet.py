@@ -86,12 +86,11 @@ def _same(model, state, keep, small, small_state):
 
 def test_padded_streams_shrink():
     model, state = eqx.filter_jit(vision.cifar_resnet)(8, KEY, channels=2, widths=(4, 8, 16))
-    vectors = lambda m: [  # noqa: E731
-        x for x in jax.tree.leaves(m) if eqx.is_inexact_array(x) and x.ndim == 1
-    ]
     noise = np.random.default_rng(0)
-    noisy = [jnp.asarray(x + noise.normal(size=x.shape), x.dtype) for x in vectors(model)]
-    model = eqx.tree_at(vectors, model, noisy)
+    noisy = lambda x: jnp.asarray(x + noise.normal(size=x.shape), x.dtype)  # noqa: E731
+    is_vector = lambda x: eqx.is_inexact_array(x) and x.ndim == 1  # noqa: E731
+    vectors, rest = eqx.partition(model, is_vector)
+    model = eqx.combine(jax.tree.map(noisy, vectors), rest)
     example = jax.ShapeDtypeStruct((2, 6, 6), float)
     keep = vision.scale_masks(model, state, nn.Channel(0.5), 1, example=example)
     small, small_state = nn.slim(model, state, keep, 1, example=example)

@@ -46,7 +46,7 @@ def fitted_state(
         is_leaf=_is_norm,
     )
     state, sums = copied_state(state), None
-    for i in range(count):  # no compiled loop: `_training.at_once` says why
+    for i in range(count):  # no compiled loop, for the same reason as in `_training`
         state = _seen(forgetful, state, images, jnp.array(i * batch), batch)
         found = [state.get(_memory(norm)) for norm in norms]
         sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
@@ -78,7 +78,7 @@ def _remembering(
     norm: eqx.nn.BatchNorm, state: eqx.nn.State, mean: Array, variance: Array, count: int
 ) -> eqx.nn.State:
     """The state in which the norm has this mean and variance in inference."""
-    if norm.mode == "batch":
+    if norm.mode == "batch" and norm.batch_counter is not None:
         # There they are divided by how much of them was not there at the beginning.
         part = 1 - norm.momentum**count
         mean, variance = part * mean, part * variance

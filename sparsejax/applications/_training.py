@@ -1,4 +1,4 @@
-"""Training in one compiled loop, for one model or several at once; what is done survives."""
+"""Training in compiled steps, of one model or several at once; what is done survives."""
 
 import os
 from collections.abc import Callable
@@ -92,8 +92,9 @@ def train_on_batches(
     while (done := state.losses.shape[-1]) < steps:
         length = min(every, steps - done)
         end, parts = (state.weights, state.optimiser), []
-        for first in range(done, done + length, at_once(length)):
-            end, part = _advance(step, end, data, key, jnp.array(first), at_once(length))
+        at_once = 1 if _avoids_loops(key) else length
+        for first in range(done, done + length, at_once):
+            end, part = _advance(step, end, data, key, jnp.array(first), at_once)
             parts.append(part)
         new = np.concatenate(parts, axis=-1)
         state = _State(*end, np.concatenate([state.losses, new], axis=-1))
@@ -109,13 +110,13 @@ def train_on_batches(
     return eqx.combine(state.weights, rest), state.losses
 
 
-def at_once(steps: int) -> int:
-    """How many of these steps a compiled loop should take before the next one is called.
+def _avoids_loops(key: PRNGKeyArray) -> bool:
+    """Whether steps had better be called one by one.
 
-    On CPU XLA computes convolutions inside of loops by plain code, many times slower than outside
-    (https://github.com/jax-ml/jax/issues/12868).
+    On CPU XLA computes convolutions inside of compiled loops by plain code, many times slower than
+    outside (https://github.com/jax-ml/jax/issues/12868); those of several models at once anyway.
     """
-    return 1 if jax.default_backend() == "cpu" else steps
+    return jax.default_backend() == "cpu" and not key.ndim
 
 
 class _State(eqx.Module):
@@ -166,7 +167,7 @@ def _advance(
         weights, optimiser, value = of_all(*carry, data, key, number)
         return (weights, optimiser), value
 
-    if length == 1:  # without a loop, see `at_once`
+    if length == 1:  # without a loop
         end, losses = body(start, done)
         return end, losses[..., None]
     end, losses = jax.lax.scan(body, start, done + jnp.arange(length))
