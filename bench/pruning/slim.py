@@ -10,7 +10,6 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import os  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator, Mapping  # noqa: E402
@@ -23,6 +22,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
+from bench.rows import write  # noqa: E402
 from sparsejax import nn  # noqa: E402
 from sparsejax.applications import vision  # noqa: E402
 
@@ -43,7 +43,7 @@ def chain() -> tuple[eqx.nn.Sequential, eqx.nn.State]:
 
 
 def resnet() -> tuple[vision.ResNet, eqx.nn.State]:
-    """ResNet-20, whose streams keep their widths."""
+    """ResNet-20: every width is halved, those of the streams too."""
     return eqx.filter_jit(vision.cifar_resnet)(20, KEY)
 
 
@@ -92,14 +92,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/pruning"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    found = list(rows(options.repeats))
-    with open(options.out / "slim.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(found[0]))
-        writer.writeheader()
-        for row in found:
-            row = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()}
-            print("  ".join(f"{value:>12}" for value in row.values()))
-            writer.writerow(row)
+    found = []
+    for row in rows(options.repeats):
+        found.append({k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in row.items()})
+        print("  ".join(f"{value:>12}" for value in found[-1].values()), flush=True)
+    write(found, options.out / "slim.csv")
 
 
 if __name__ == "__main__":
