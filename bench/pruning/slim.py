@@ -10,6 +10,7 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
+import functools  # noqa: E402
 import os  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator, Mapping  # noqa: E402
@@ -42,12 +43,17 @@ def chain() -> tuple[eqx.nn.Sequential, eqx.nn.State]:
     return eqx.nn.make_with_state(eqx.nn.Sequential)(layers)
 
 
-def resnet() -> tuple[vision.ResNet, eqx.nn.State]:
+def resnet(width: int) -> tuple[vision.ResNet, eqx.nn.State]:
     """ResNet-20: every width is halved, those of the streams too."""
-    return eqx.filter_jit(vision.cifar_resnet)(20, KEY)
+    widths = (width, 2 * width, 4 * width)
+    return eqx.filter_jit(vision.cifar_resnet)(20, KEY, widths=widths)
 
 
-MODELS: Mapping[str, Callable[[], tuple]] = {"chain": chain, "resnet-20": resnet}
+MODELS: Mapping[str, Callable[[], tuple]] = {
+    "chain": chain,
+    "resnet-20": functools.partial(resnet, 16),
+    "resnet-20, twice as wide": functools.partial(resnet, 32),
+}
 
 
 def rows(repeats: int) -> Iterator[dict]:
