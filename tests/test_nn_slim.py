@@ -179,16 +179,46 @@ def test_streams_that_agree_shrink(streams):
         mask = jnp.broadcast_to(rows[:, None, None, None], where(masks).shape)
         masks = eqx.tree_at(where, masks, mask)
     keep = nn.shared_masks(model, state, masks)
-    votes = [np.any(m.weight, axis=(1, 2, 3)) for m in (masks.stem, masks.back, masks.depthwise)]
-    majority = np.sum(votes, axis=0) >= 2
-    for layer in (keep.stem, keep.back, keep.depthwise):
-        np.testing.assert_array_equal(np.all(layer.weight, axis=(1, 2, 3)), majority)
+    votes = sum(np.any(m.weight, axis=(1, 2, 3)) for m in (masks.stem, masks.back, masks.depthwise))
+    kept = np.all(keep.stem.weight, axis=(1, 2, 3))
+    assert kept.sum() == 4  # as many as each keeps by itself
+    assert votes[kept].min() >= votes[~kept].max()
+    for layer in (keep.back, keep.depthwise):
+        np.testing.assert_array_equal(np.all(layer.weight, axis=(1, 2, 3)), kept)
     assert np.all(keep.last.weight)  # outputs cannot go
     small, small_state = nn.slim(model, state, keep, 1)
-    count = int(majority.sum())
-    assert (small.depthwise.groups, small.depthwise.in_channels) == (count, count)
+    assert (small.depthwise.groups, small.depthwise.in_channels) == (4, 4)
     assert (small.grouped.groups, small.grouped.in_channels, small.last.in_features) == (3, 6, 6)
     _same(model, state, keep, small, small_state, IMAGE)
+
+
+class Joined(eqx.Module):
+    """A stream that gets wider by zeros on either side, and then beside what it was made of."""
+
+    first: eqx.nn.Linear
+    wide: eqx.nn.Linear
+    last: eqx.nn.Linear
+
+    def __call__(self, x):
+        x = self.first(x)
+        wide = jax.nn.relu(self.wide(x) + jnp.pad(x, (2, 3)))
+        return self.last(jnp.concatenate([wide, jnp.ones(1), x]))
+
+
+def test_joined_channels():
+    sizes = ((2, 6), (6, 11), (18, 2))
+    model = Joined(*(eqx.nn.Linear(*s, key=key) for s, key in zip(sizes, KEYS, strict=False)))
+    keep = {"first.weight": jnp.arange(6) % 3 > 0, "wide.weight": jnp.arange(11) % 3 > 1}
+    shared = nn.shared_masks(model, None, keep, 1)
+    rows = np.all(shared.wide.weight, axis=1)
+    # The code adds two and three zeros whatever it is given.
+    assert rows[:2].all()
+    assert rows[8:].all()
+    np.testing.assert_array_equal(rows[2:8], np.all(shared.first.weight, axis=1))
+    assert rows[2:8].sum() == 4
+    small, _ = nn.slim(model, None, shared, 1)
+    assert small.last.in_features == rows.sum() + 1 + 4 == 14
+    _same(model, None, shared, small, None, jnp.array([0.3, -2.0]))
 
 
 class Attention(eqx.Module):

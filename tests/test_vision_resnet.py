@@ -65,18 +65,38 @@ def test_bottlenecks_share_a_stream():
             model.blocks[1].norms[2],
         )
     ]
-    for norm in stream:
-        np.testing.assert_array_equal(norm.weight, np.sum(votes, axis=0) >= 2)
+    kept, votes = np.asarray(stream[0].weight), np.sum(votes, axis=0)
+    assert votes[kept].min() >= votes[~kept].max()
+    for norm in stream[1:]:
+        np.testing.assert_array_equal(norm.weight, kept)
     small, small_state = nn.slim(model, state, keep, 1, example=example)
-    width = int(stream[0].weight.sum())
-    assert small.head.in_features == small.blocks[1].convs[0].in_channels == width < 8
+    assert small.head.in_features == small.blocks[1].convs[0].in_channels == kept.sum() == 4
     assert small.blocks[0].convs[1].in_channels == small.blocks[0].convs[1].out_channels == 1
+    _same(model, state, keep, small, small_state)
+
+
+def _same(model, state, keep, small, small_state):
     masked = eqx.nn.inference_mode(nn.apply_masks(model, keep))
-    x = jax.random.normal(KEY, (2, 10, 10))  # of another size than the example
+    x = jax.random.normal(KEY, (2, 10, 10))  # of another size than the examples
     call = eqx.filter_jit(lambda model, *args: model(*args)[0])
     expected = call(masked, x, state)
     found = call(eqx.nn.inference_mode(small), x, small_state)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_padded_streams_shrink():
+    model, state = eqx.filter_jit(vision.cifar_resnet)(8, KEY, channels=2, widths=(4, 8, 16))
+    noise = np.random.default_rng(0)
+    noisy = lambda x: jnp.asarray(x + noise.normal(size=x.shape), x.dtype)  # noqa: E731
+    is_vector = lambda x: eqx.is_inexact_array(x) and x.ndim == 1  # noqa: E731
+    vectors, rest = eqx.partition(model, is_vector)
+    model = eqx.combine(jax.tree.map(noisy, vectors), rest)
+    example = jax.ShapeDtypeStruct((2, 6, 6), float)
+    keep = vision.scale_masks(model, state, nn.Channel(0.5), 1, example=example)
+    small, small_state = nn.slim(model, state, keep, 1, example=example)
+    norms = [small.norm, *(norm for block in small.blocks for norm in block.norms)]
+    assert [norm.input_size for norm in norms] == [2, 2, 2, 4, 4, 8, 8]
+    _same(model, state, keep, small, small_state)
 
 
 def _network():
@@ -149,19 +169,41 @@ def test_only_the_masked_scales_shrink_and_a_run_resumes(tmp_path):
         run(tmp_path, strength=1.0)
 
 
-def test_thresholds_and_statistics():
-    (model, state), (images, _) = _network(), _data()
+def test_thresholds():
+    model, state = _network()
     scales = jnp.array([0.0, 1.0, -0.02, 0.005, -0.01, 0.5, 2.0, -3.0])
     model = eqx.tree_at(vision.norm_scales, model, [scales])
     masks = vision.scale_masks(model, state, 0.01, 1)
     assert masks.layers[1].weight.tolist() == [False, True, True, False, False, True, True, True]
-    # The first batch sets running averages that need no correction for where they began.
-    fitted = vision.fitted_state(model, state, images[:16], 16)
-    index = model.layers[1].batch_state_index
-    mean = fitted.get(index)[0] / (1 - model.layers[1].momentum)
-    expected = jnp.mean(jax.vmap(model.layers[0])(images[:16]), axis=(0, 2, 3))
-    np.testing.assert_allclose(mean, expected, atol=1e-5)
-    with pytest.raises(ValueError, match="`batch` must be at most the 32 images"):
+
+
+def test_statistics_are_averages_over_batches():
+    """Whatever the momentum; of the second norm for inputs that the first has normalised."""
+
+    def make():
+        norms = [eqx.nn.BatchNorm(1, "batch", momentum=0.99, mode=m) for m in ("batch", "ema")]
+        scale = eqx.nn.Lambda(lambda x: x**3)
+        return eqx.nn.Sequential([norms[0], scale, norms[1]])
+
+    model, state = eqx.nn.make_with_state(make)()
+    images = np.random.default_rng(0).normal(2.0, 3.0, (14, 1, 2, 2)).astype(np.float32)
+    fitted = vision.fitted_state(model, state, images, 4)
+
+    def moments(batches):
+        return np.mean(np.mean(batches, (1, 2, 3, 4))), np.mean(np.var(batches, (1, 2, 3, 4)))
+
+    def normal(batches):
+        kept = {"axis": (1, 2, 3, 4), "keepdims": True}
+        return (batches - np.mean(batches, **kept)) / np.sqrt(np.var(batches, **kept) + 1e-5)
+
+    batches = images[:12].reshape(3, 4, 1, 2, 2).astype(float)
+    (mean, variance), last = moments(batches), moments(normal(batches) ** 3)
+    x = images[13].astype(float)
+    x = ((x - mean) / np.sqrt(variance + 1e-5)) ** 3
+    expected = (x - last[0]) / np.sqrt(last[1] + 1e-5)
+    found, _ = eqx.nn.inference_mode(model)(images[13], fitted)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="`batch` must be at most the 14 images"):
         vision.fitted_state(model, state, images, 64)
 
 

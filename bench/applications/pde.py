@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -80,36 +81,47 @@ def burgers(viscosity: float, num: int) -> list[Setting]:
     return [(kind, pde.burgers(viscosity, kind, num), 32, 3) for kind in kinds]
 
 
+def schroedinger(num: int) -> list[Setting]:
+    return [("soft", pde.schroedinger(num), 100, 4)]
+
+
+class Size(NamedTuple):
+    """How many points, steps of proximal Adam and steps of the refit."""
+
+    points: int
+    steps: int
+    refit_steps: int
+
+
 EQUATIONS = {
-    "burgers": (partial(burgers, VISCOUS, 1000), (0.0, 2e-4), 6000, 2500),
-    "front": (partial(burgers, FRONT, 10_000), (0.0, 1e-4), 30_000, 20_000),
-    "schroedinger": (
-        lambda: [("soft", pde.schroedinger(), 100, 4)],
-        (0.0, 1e-4),
-        20_000,
-        20_000,
-    ),
+    "burgers": (partial(burgers, VISCOUS), (0.0, 2e-4), Size(1000, 6000, 2500)),
+    "front": (partial(burgers, FRONT), (0.0, 1e-4), Size(10_000, 30_000, 20_000)),
+    "schroedinger": (schroedinger, (0.0, 1e-4), Size(20_000, 20_000, 20_000)),
 }
+KEYS = ("seed", "conditions", "strength", *Size._fields)
 
 
 def equation(
-    name: str, seeds: Sequence[int], fast: bool, conditions: Sequence[str], known: set[tuple]
+    name: str, seeds: Sequence[int], size: Size, conditions: Sequence[str], known: set[tuple]
 ) -> Iterator[dict]:
     """A row a seed, setting and strength."""
-    make, strengths, steps, refit_steps = EQUATIONS[name]
-    if fast:
-        steps, refit_steps = min(steps, 2000) // 2, min(refit_steps, 1000) // 2
-    settings = [setting for setting in make() if setting[0] in conditions]
+    make, strengths, _ = EQUATIONS[name]
+    settings = [setting for setting in make(size.points) if setting[0] in conditions]
     for seed, (kind, problem, width, depth), strength in itertools.product(
         seeds, settings, strengths
     ):
-        if (str(seed), kind, str(strength)) in known:
+        if tuple(map(str, (seed, kind, strength, *size))) in known:
             continue
         wall, cpu = time.perf_counter(), time.process_time()
         networks = pde.networks(problem, (seed,), width, depth)
         penalty = sj.penalties.L1(strength) if strength else None
         solved = pde.solve(
-            problem, networks, penalty, seed=seed, steps=steps, refit_steps=refit_steps
+            problem,
+            networks,
+            penalty,
+            seed=seed,
+            steps=size.steps,
+            refit_steps=size.refit_steps,
         )
         jax.block_until_ready(solved.networks.layers[0].weight)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -117,8 +129,7 @@ def equation(
             "seed": seed,
             "conditions": kind,
             "strength": strength,
-            "steps": steps,
-            "refit_steps": refit_steps,
+            **size._asdict(),
             "error": float(pde.errors(problem, solved.networks)[0]),
             "sparsity": sparsity(solved.networks),
             "loss": solved.history[-1].losses[0],
@@ -136,7 +147,7 @@ def verdicts(rows: list[dict[str, str]]) -> Iterator[str]:
     """Means with intervals for every kind of row; for the function, what sparsity gains."""
     groups: dict[tuple, list[dict[str, str]]] = {}
     for row in rows:
-        kind = (row["way"],) if "way" in row else (row["conditions"], row["strength"])
+        kind = (row["way"],) if "way" in row else tuple(row[key] for key in KEYS[1:])
         groups.setdefault(kind, []).append(row)
     samples = {
         kind: np.array([float(row["error"]) for row in found]) for kind, found in groups.items()
@@ -161,6 +172,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=names, default=names[:2])
     parser.add_argument("--seeds", type=int, nargs="+", help="0 to 4, or 0 if fast")
     parser.add_argument("--conditions", nargs="+", default=("hard", "soft"))
+    parser.add_argument(
+        "--size", type=int, nargs=3, metavar=Size._fields, help="of equations, for a shorter run"
+    )
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     seeds = options.seeds or ([0] if options.fast else list(range(5)))
@@ -168,14 +182,18 @@ def main(arguments: list[str] | None = None) -> None:
     for name in options.only:
         path = options.out / f"pde_{name}.csv"
         rows = read(path)
-        keys = ("draw", "way") if name == "function" else ("seed", "conditions", "strength")
+        keys = ("draw", "way") if name == "function" else KEYS
         known = {tuple(row[key] for key in keys) for row in rows}
         # The function's noise is far above single precision; L-BFGS on equations needs double.
         with jax.enable_x64(name != "function"):
             if name == "function":
                 found = function(seeds, options.fast, known)
             else:
-                found = equation(name, seeds, options.fast, options.conditions, known)
+                size = Size(*(options.size or EQUATIONS[name][2]))
+                if options.fast:
+                    short = min(size.steps, 2000) // 2, min(size.refit_steps, 1000) // 2
+                    size = Size(size.points, *short)
+                found = equation(name, seeds, size, options.conditions, known)
             for row in found:
                 shown = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
                 print("  ".join(shown), flush=True)

@@ -173,7 +173,13 @@ def rows(
     setting: Setting, seeds: list[int], names: list[str], real_path: Path, known: set[tuple]
 ) -> Iterator[dict]:
     """A row a seed and network."""
-    wanted = [(seed, name) for seed in seeds for name in names if (str(seed), name) not in known]
+    steps = setting.epochs * (2 * setting.trained_variants * TRAINED // setting.batch)
+    wanted = [
+        (seed, name)
+        for seed in seeds
+        for name in names
+        if (str(seed), name, str(steps)) not in known
+    ]
     if not wanted:
         return
     pool, real = spoken(setting.variants), real_voices(real_path)
@@ -218,20 +224,20 @@ def rows(
 def verdicts(found: list[dict[str, str]]) -> Iterator[str]:
     """Means with intervals, and each network's ratio to ECAPA's over the same seeds."""
     columns = [*(f"eer_{s}s" for s in SECONDS), "eer_pieces", "min_dcf_pieces", "eer_real"]
-    by_network: dict[str, dict[str, dict[str, str]]] = {}
+    by_network: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in found:
-        by_network.setdefault(row["network"], {})[row["seed"]] = row
-    for name, own in by_network.items():
+        by_network.setdefault((row["network"], row["steps"]), {})[row["seed"]] = row
+    for (name, steps), own in by_network.items():
         for column in columns:
             values = np.array([float(row[column]) for row in own.values()])
             value, low, high = bootstrap(mean, values)
-            line = f"{name:>9} {column:>13}: {value:.4f} [{low:.4f}, {high:.4f}]"
+            line = f"{name:>9} {steps} {column:>13}: {value:.4f} [{low:.4f}, {high:.4f}]"
             for other in ("ecapa", "ds-dense"):
-                shared = sorted(set(own) & set(by_network.get(other, {})))
+                shared = sorted(set(own) & set(by_network.get((other, steps), {})))
                 if name != other and shared:
                     ours, theirs = (
                         np.array([float(rows[seed][column]) for seed in shared])
-                        for rows in (own, by_network[other])
+                        for rows in (own, by_network[other, steps])
                     )
                     ratio, low, high = bootstrap(_ratio, ours, theirs)
                     line += f"; of {other} ×{ratio:.2f} [{low:.2f}, {high:.2f}]"
@@ -256,6 +262,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="0 to 4, or 0 if fast")
     parser.add_argument(
+        "--epochs", type=int, help="8, or 2 if fast; the first 3/8 or half with the rule"
+    )
+    parser.add_argument(
         "--real",
         type=Path,
         default=Path("../shared/data/asterisk_6spk_20utt_8k_flac.zip"),
@@ -264,11 +273,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     setting = FAST if options.fast else FULL
+    if options.epochs:
+        part = options.epochs / setting.epochs
+        sparse_epochs = round(part * setting.sparse_epochs)
+        setting = setting._replace(epochs=options.epochs, sparse_epochs=sparse_epochs)
     seeds = options.seeds or ([0] if options.fast else list(range(5)))
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / ("speaker_fast.csv" if options.fast else "speaker.csv")
     found = read(path)
-    known = {(row["seed"], row["network"]) for row in found}
+    known = {(row["seed"], row["network"], row["steps"]) for row in found}
     names = options.only or list(NETWORKS)[: 2 if options.fast else 3]
     for row in rows(setting, seeds, names, options.real, known):
         shown = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())

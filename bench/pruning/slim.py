@@ -10,7 +10,7 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
+import functools  # noqa: E402
 import os  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator, Mapping  # noqa: E402
@@ -23,6 +23,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
+from bench.rows import write  # noqa: E402
 from sparsejax import nn  # noqa: E402
 from sparsejax.applications import vision  # noqa: E402
 
@@ -42,12 +43,17 @@ def chain() -> tuple[eqx.nn.Sequential, eqx.nn.State]:
     return eqx.nn.make_with_state(eqx.nn.Sequential)(layers)
 
 
-def resnet() -> tuple[vision.ResNet, eqx.nn.State]:
-    """ResNet-20, whose streams keep their widths."""
-    return eqx.filter_jit(vision.cifar_resnet)(20, KEY)
+def resnet(width: int) -> tuple[vision.ResNet, eqx.nn.State]:
+    """ResNet-20: every width is halved, those of the streams too."""
+    widths = (width, 2 * width, 4 * width)
+    return eqx.filter_jit(vision.cifar_resnet)(20, KEY, widths=widths)
 
 
-MODELS: Mapping[str, Callable[[], tuple]] = {"chain": chain, "resnet-20": resnet}
+MODELS: Mapping[str, Callable[[], tuple]] = {
+    "chain": chain,
+    "resnet-20": functools.partial(resnet, 16),
+    "resnet-20, twice as wide": functools.partial(resnet, 32),
+}
 
 
 def rows(repeats: int) -> Iterator[dict]:
@@ -92,14 +98,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/pruning"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    found = list(rows(options.repeats))
-    with open(options.out / "slim.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(found[0]))
-        writer.writeheader()
-        for row in found:
-            row = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()}
-            print("  ".join(f"{value:>12}" for value in row.values()))
-            writer.writerow(row)
+    found = []
+    for row in rows(options.repeats):
+        found.append({k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in row.items()})
+        print("  ".join(f"{value:>12}" for value in found[-1].values()), flush=True)
+    write(found, options.out / "slim.csv")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ training goes on, and one that is done is not done again: its models stay in ``u
 """
 
 import argparse
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ import numpy as np
 import scipy.stats
 
 import sparsejax as sj
+from bench.rows import read, write
 from sparsejax.applications import vision
 
 DIGITS = Path(__file__).parents[2].parent / "shared" / "data" / "mnist5k.npz"
@@ -36,7 +36,6 @@ REGULARISERS: Mapping[str, vision.Loss] = {
 }
 SPARSITIES = (0.0, 0.5, 0.7, 0.8, 0.9)
 _RUN = ("regulariser", "steps", "seeds")
-FIELDS = (*_RUN, "sparsity", "accuracy", "accuracy_interval", "gain", "gain_interval")
 
 
 class Digits(NamedTuple):
@@ -103,17 +102,18 @@ def interval(values: np.ndarray) -> float:
 
 def rows(
     found: dict[float, np.ndarray], plain: dict[float, np.ndarray], shared: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, str]]:
     """A row a sparsity."""
     for sparsity, values in found.items():
         gain = values - plain[sparsity]
-        yield shared | {
+        row = shared | {
             "sparsity": sparsity,
             "accuracy": values.mean(),
             "accuracy_interval": interval(values),
             "gain": gain.mean(),
             "gain_interval": interval(gain),
         }
+        yield {k: f"{v:.4f}" if isinstance(v, float) else str(v) for k, v in row.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -136,23 +136,12 @@ def main(arguments: list[str] | None = None) -> None:
         found = accuracies(models, held_out, options.seeds)
         plain = found if plain is None else plain
         shared = {"regulariser": name, "steps": steps, "seeds": options.seeds}
-        write(options.out / "vit.csv", list(rows(found, plain, shared)))
-
-
-def write(file: Path, new: list[dict[str, Any]]) -> None:
-    """Put rows in the place of those of the same run."""
-    old = []
-    if file.exists():
-        with file.open(newline="") as stream:
-            old = list(csv.DictReader(stream))
-    old = [row for row in old if any(row[field] != str(new[0][field]) for field in _RUN)]
-    shown = [{k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()} for row in new]
-    for row in shown:
-        print(row, flush=True)
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        writer.writeheader()
-        writer.writerows(old + shown)
+        new = list(rows(found, plain, shared))
+        print(*new, sep="\n", flush=True)
+        # They take the place of those of the same run.
+        path = options.out / "vit.csv"
+        others = [row for row in read(path) if any(row[k] != new[0][k] for k in _RUN)]
+        write(others + new, path)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .._modules import replace
 
 
-@eqx.filter_jit
 def fitted_state(
     model: Any, state: eqx.nn.State, images: Float[Array, "samples ..."], batch: int = 128
 ) -> eqx.nn.State:
@@ -16,9 +18,10 @@ def fitted_state(
     Parameters
     ----------
     model, state
-        The state is where the running averages begin.
+        What the norms remember in the state is replaced.
     images
-        To average over, in batches in this order; what does not fill a batch is left out.
+        Every norm's statistics are those of batches in this order, averaged with equal weights
+        whatever its momentum; what does not fill a batch is left out.
     batch
         Its size.
 
@@ -34,14 +37,53 @@ def fitted_state(
     count = len(images) // batch
     if not count:
         raise ValueError(f"`batch` must be at most the {len(images)} images; got {batch}.")
-    model = eqx.nn.inference_mode(model, value=False)
+    model, images = eqx.nn.inference_mode(model, value=False), jnp.asarray(images)
+    norms = [node for node in jax.tree.leaves(model, is_leaf=_is_norm) if _is_norm(node)]
+    # A norm without memory keeps the statistics of the last batch.
+    forgetful = jax.tree.map(
+        lambda node: replace(node, momentum=0.0) if _is_norm(node) else node,
+        model,
+        is_leaf=_is_norm,
+    )
+    state, sums = copied_state(state), None
+    for i in range(count):  # no compiled loop, for the same reason as in `_training`
+        state = _seen(forgetful, state, images, jnp.array(i * batch), batch)
+        found = [state.get(_memory(norm)) for norm in norms]
+        sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
+    for norm, (mean, variance) in zip(norms, sums or [], strict=True):
+        state = _remembering(norm, state, mean / count, variance / count, count)
+    return state
+
+
+@eqx.filter_jit
+def _seen(
+    model: Any, state: eqx.nn.State, images: Array, first: Int[Array, ""], batch: int
+) -> eqx.nn.State:
+    """The state after one batch."""
     call = jax.vmap(model, (0, None), (0, None), axis_name="batch")
+    return call(jax.lax.dynamic_slice_in_dim(images, first, batch), state)[1]
 
-    def body(state: eqx.nn.State, images: Array) -> tuple[eqx.nn.State, None]:
-        return call(images, state)[1], None
 
-    batches = images[: count * batch].reshape(count, batch, *images.shape[1:])
-    return jax.lax.scan(body, copied_state(state), batches)[0]
+def _is_norm(node: Any) -> bool:
+    return isinstance(node, eqx.nn.BatchNorm)
+
+
+def _memory(norm: eqx.nn.BatchNorm) -> eqx.nn.StateIndex:
+    index = norm.ema_state_index if norm.mode == "ema" else norm.batch_state_index
+    assert index is not None
+    return index
+
+
+def _remembering(
+    norm: eqx.nn.BatchNorm, state: eqx.nn.State, mean: Array, variance: Array, count: int
+) -> eqx.nn.State:
+    """The state in which the norm has this mean and variance in inference."""
+    if norm.mode == "batch" and norm.batch_counter is not None:
+        # There they are divided by how much of them was not there at the beginning.
+        part = 1 - norm.momentum**count
+        mean, variance = part * mean, part * variance
+        state = state.set(norm.batch_counter, jnp.array(count))
+    return state.set(_memory(norm), (mean, variance))
 
 
 def copied_state(state: eqx.nn.State) -> eqx.nn.State:

@@ -1,4 +1,4 @@
-"""Training in one compiled loop, for one model or several at once; what is done survives."""
+"""Training in compiled steps, of one model or several at once; what is done survives."""
 
 import os
 from collections.abc import Callable
@@ -91,9 +91,12 @@ def train_on_batches(
     step = _Step(rest, loss, optimiser, batch)
     while (done := state.losses.shape[-1]) < steps:
         length = min(every, steps - done)
-        start = (state.weights, state.optimiser)
-        end, new = _advance(step, start, data, key, jnp.array(done), length)
-        new = np.asarray(new)
+        end, parts = (state.weights, state.optimiser), []
+        at_once = 1 if _avoids_loops(key) else length
+        for first in range(done, done + length, at_once):
+            end, part = _advance(step, end, data, key, jnp.array(first), at_once)
+            parts.append(part)
+        new = np.concatenate(parts, axis=-1)
         state = _State(*end, np.concatenate([state.losses, new], axis=-1))
         if not np.isfinite(new).all():
             raise FloatingPointError(
@@ -105,6 +108,15 @@ def train_on_batches(
         if callback is not None:
             callback(done + length, new)
     return eqx.combine(state.weights, rest), state.losses
+
+
+def _avoids_loops(key: PRNGKeyArray) -> bool:
+    """Whether steps had better be called one by one.
+
+    On CPU XLA computes convolutions inside of compiled loops by plain code, many times slower than
+    outside (https://github.com/jax-ml/jax/issues/12868); those of several models at once anyway.
+    """
+    return jax.default_backend() == "cpu" and not key.ndim
 
 
 class _State(eqx.Module):
@@ -155,5 +167,8 @@ def _advance(
         weights, optimiser, value = of_all(*carry, data, key, number)
         return (weights, optimiser), value
 
+    if length == 1:  # without a loop
+        end, losses = body(start, done)
+        return end, losses[..., None]
     end, losses = jax.lax.scan(body, start, done + jnp.arange(length))
     return end, jnp.moveaxis(losses, 0, -1)

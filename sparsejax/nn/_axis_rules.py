@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from ._dims import Axes, Factors, fix, new_axes, regroup, unify
+from ._dims import Axes, Dim, Factors, fix, joined, new_axes, regroup, unify
 from ._jaxprs import bind
 
 # Entry by entry: the same operation for every index.
@@ -150,8 +150,10 @@ def _same_rank(equation: Any, operands: list[Node], value: Any) -> Node:
         for other in others:
             if i not in changed:
                 unify(first, other)
-        if i in changed:
-            fix((dim for node in arrays for dim in node.axes[i]), f"cut or extended by {name}")
+        if i in changed and name in ("concatenate", "pad"):
+            axes[i] = _longer(equation, i, arrays)
+        elif i in changed:
+            fix((dim for node in arrays for dim in node.axes[i]), f"cut by {name}")
         else:
             axes[i] = first
     starts = operands[1:] if name == "dynamic_slice" else []
@@ -163,6 +165,18 @@ def _same_rank(equation: Any, operands: list[Node], value: Any) -> Node:
         inputs = [_shadow(operands[0]), *(node.value for node in starts)]
         return Node(value, bind(equation, inputs)[0] > 0, tuple(axes))
     return _moved(equation, operands, value, tuple(axes))
+
+
+def _longer(equation: Any, i: int, arrays: list[Node]) -> Factors:
+    """The axis of a result that consists of those of the operands, or of one and what is added."""
+    if equation.primitive.name == "concatenate":
+        return joined([node.axes[i] for node in arrays], [node.value.shape[i] for node in arrays])
+    low, high, within = equation.params["padding_config"][i]
+    axis, size, why = arrays[0].axes[i], arrays[0].value.shape[i], "added by pad"
+    if min(low, high) < 0 or within:
+        fix(axis, "cut or extended by pad")
+        return (Dim(low + size + high + within * max(size - 1, 0), why),)
+    return joined([(Dim(low, why),), axis, (Dim(high, why),)], [low, size, high])
 
 
 def _gather(equation: Any, operands: list[Node], value: Any) -> Node:

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from ._axis_rules import Node
 from ._dependencies import Constants, Reader, Walk
-from ._dims import Axes, Dim, Factors, expand, fix, new_axes
+from ._dims import Axes, Dim, Factors, expand, fix, new_axes, segments
 from ._example import Call
 from ._leaves import named_leaves, replace_leaves
 from ._masks import checked_masks
@@ -102,22 +102,28 @@ def whole_masks(model: Any, keep: Any, argument: str) -> dict[str, np.ndarray]:
 
 
 def by_factor(axis: Factors, values: np.ndarray, together: Any) -> Iterator[tuple[Dim, np.ndarray]]:
-    """Values along an axis, taken together for every index of each of its factors."""
+    """Values along an axis, taken together for every index of each segment of its factors."""
     factors = expand(axis)
     cube = values.reshape([dim.size for dim in factors])
     for i, dim in enumerate(factors):
-        yield dim, together(cube, axis=tuple(j for j in range(len(factors)) if j != i))
+        found = together(cube, axis=tuple(j for j in range(len(factors)) if j != i))
+        yield from zip(dim.segments(), split(found, dim), strict=True)
+
+
+def split(values: np.ndarray, dim: Dim) -> list[np.ndarray]:
+    """Values along a dim by its segments."""
+    return np.split(values, np.cumsum([segment.size for segment in dim.segments()])[:-1])
 
 
 def along(axis: Factors, kept: dict[Dim, np.ndarray]) -> np.ndarray | None:
     """Which entries of an axis are kept; None for all."""
     factors = expand(axis)
-    if not any(dim in kept and not kept[dim].all() for dim in factors):
+    if all(kept[dim].all() for dim in segments(factors) if dim in kept):
         return None
     entries = np.ones([dim.size for dim in factors], bool)
     for i, dim in enumerate(factors):
-        if dim in kept:
-            entries &= kept[dim].reshape([-1 if j == i else 1 for j in range(len(factors))])
+        own = np.concatenate([kept.get(part, np.ones(part.size, bool)) for part in dim.segments()])
+        entries &= own.reshape([-1 if j == i else 1 for j in range(len(factors))])
     return entries.reshape(-1)
 
 
@@ -165,7 +171,7 @@ def _harmless(found: Channels, reader: Reader, constant: Constants) -> np.ndarra
 def why_not(found: Channels, marked: dict[Dim, np.ndarray], masks: dict[str, np.ndarray]) -> str:
     """Of the first leaf with masked channels."""
     for name in masks:
-        for dim in expand(dim for axis in found.axes[name] for dim in axis):
+        for dim in segments(expand(dim for axis in found.axes[name] for dim in axis)):
             if np.any(marked[dim]):
                 why = dim.fixed or _who_needs(found, dim)
                 return f"`keep`: none of the channels that {name!r} drops can go: they are {why}."
@@ -173,7 +179,7 @@ def why_not(found: Channels, marked: dict[Dim, np.ndarray], masks: dict[str, np.
 
 
 def _who_needs(found: Channels, dim: Dim) -> str:
-    reader = next((r.leaf for r in found.readers if dim in expand(r.factors)), None)
+    reader = next((r.leaf for r in found.readers if dim in segments(expand(r.factors))), None)
     return (
         f"not constant, or not in a way that can be done without, where {reader!r} reads them "
         "(shared_masks makes the masks of layers that write one stream agree)"

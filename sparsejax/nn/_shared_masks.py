@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._channels import along, by_factor, channels, marked_channels, whole_masks
-from ._dims import Dim
+from ._dims import Dim, Factors, expand, segments
 from ._example import call_of
 from ._leaves import named_leaves, replace_leaves
 from ._slim import rounded
@@ -19,8 +19,9 @@ def shared_masks(
     """Masks of channels by vote: layers that write the same channels drop the same ones.
 
     What is written into one residual stream can only be removed together. Every masked leaf that
-    writes a channel votes; at a tie it stays, and so does one channel at least, the one of largest
-    weights. Channels that cannot be removed, such as the outputs of the model, are not masked.
+    writes a channel votes. As many stay as these leaves keep on average, and one at least: those
+    with the most votes, and among equals those of largest weights. Channels that cannot be removed,
+    such as the outputs of the model, are not masked.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def shared_masks(
         As of ``slim``, with ``masks`` for ``keep``. A channel of a leaf counts as dropped if all
         its entries are.
     round_to
-        Widths are rounded up to a multiple of this: the best of the channels voted out stay.
+        Widths are rounded up to a multiple of this.
 
     Returns
     -------
@@ -51,8 +52,9 @@ def shared_masks(
     >>> masks = {"first.weight": jnp.array([True, False, False, True])}
     >>> masks |= {"second.weight": jnp.array([True, False, True, False])}
     >>> shared = sj.nn.shared_masks(model, None, masks)
-    >>> shared.second.weight.all(axis=1).tolist()
-    [True, False, True, True]
+    >>> kept = shared.second.weight.all(axis=1)
+    >>> kept[:2].tolist(), int(kept.sum())
+    ([True, False], 2)
 
     Notes
     -----
@@ -65,13 +67,16 @@ def shared_masks(
     leaves = named_leaves(model)
     _, worth = marked_channels(found, given, leaves)
     votes: dict[Dim, list[np.ndarray]] = {}
+    sizes: dict[Factors, list[int]] = {}
     for name, mask in given.items():
         rows = mask.reshape(mask.shape[0], -1).any(axis=1)
+        sizes.setdefault(segments(expand(found.axes[name][0])), []).append(int(rows.sum()))
         for dim, keep in by_factor(found.axes[name][0], rows, np.any):
             if dim.fixed is None:
                 votes.setdefault(dim, []).append(keep)
-    kept = {dim: 2 * np.sum(keep, axis=0) >= len(keep) for dim, keep in votes.items()}
-    kept = rounded(found, kept, worth, round_to)
+    wanted = {dim: np.mean(keep, axis=0) for dim, keep in votes.items()}
+    counts = {parts: round(sum(size) / len(size)) for parts, size in sizes.items()}
+    kept = rounded(found, wanted, worth, round_to, counts)
     new: dict[str, Any] = dict.fromkeys(leaves)
     for name, mask in given.items():
         rows = along(found.axes[name][0], kept)

@@ -1,5 +1,7 @@
 """Channels removed from a model, for good."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +19,7 @@ from ._channels import (
     whole_masks,
     why_not,
 )
-from ._dims import Axes, Dim, expand
+from ._dims import Axes, Dim, Factors, expand
 from ._example import Call, call_of
 from ._leaves import named_leaves, replace_leaves
 from ._masks import apply_masks
@@ -92,20 +94,39 @@ def slim(
 
 
 def rounded(
-    found: Channels, kept: dict[Dim, np.ndarray], worth: dict[Dim, np.ndarray], round_to: int
+    found: Channels,
+    wanted: dict[Dim, np.ndarray],
+    worth: dict[Dim, np.ndarray],
+    round_to: int,
+    counts: Mapping[Factors, int] = MappingProxyType({}),
 ) -> dict[Dim, np.ndarray]:
-    """At least one of every dim, and widths that are multiples: the best of the others stay too."""
+    """Which indices stay: of every axis one at least, and of widths a multiple, rounded up.
+
+    By default those that are wanted by more than a half; or by their segments, how many of a
+    width. The most wanted stay, then the most worth.
+    """
     if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
         raise ValueError(f"`round_to` must be a positive integer; got {round_to!r}.")
     axes = [expand(axis) for reader in found.readers for axis in found.axes[reader.leaf]]
-    widths = {factors[0] for factors in axes if len(factors) == 1}
-    new = {}
-    for dim, keep in kept.items():
-        multiple = round_to if dim in widths else 1
-        count = max(int(keep.sum()), 1)
-        target = min(-(-count // multiple) * multiple, dim.size)
-        order = np.lexsort((-worth[dim], ~keep))  # what is kept first, then by worth
-        new[dim] = np.isin(np.arange(dim.size), order[:target])
+    widths = {factors[0].segments() for factors in axes if len(factors) == 1}
+    new: dict[Dim, np.ndarray] = {}
+    # Of joined channels those of the narrower axis are settled first.
+    sizes = {parts: sum(part.size for part in parts) for parts in widths}
+    for parts in [*sorted(sizes, key=sizes.__getitem__), *((dim,) for dim in wanted)]:
+        left = [part for part in parts if part in wanted and part not in new]
+        if not left:
+            continue
+        of_left, worth_left = (
+            np.concatenate([of[part] for part in left]) for of in (wanted, worth)
+        )
+        settled = sum(int(new[p].sum()) if p in new else p.size for p in parts if p not in left)
+        count = max(counts.get(parts, settled + int(np.sum(of_left >= 0.5))), settled, 1)
+        multiple = round_to if parts in widths else 1
+        order = np.lexsort((-worth_left, -of_left.astype(float)))
+        chosen = order[: -(-count // multiple) * multiple - settled]
+        ends = np.cumsum([part.size for part in left])[:-1]
+        stays = np.isin(np.arange(order.size), chosen)
+        new |= zip(left, np.split(stays, ends), strict=True)
     return new
 
 

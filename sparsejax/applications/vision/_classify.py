@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ... import nn, penalties
 from .._norms import copied_state
@@ -71,7 +71,6 @@ class ClassificationLoss(eqx.Module):
         return loss + nn.penalise(model, self.penalty, norm_scales, self.masks)
 
 
-@eqx.filter_jit
 def accuracy(
     model: Any,
     state: eqx.nn.State,
@@ -94,8 +93,15 @@ def accuracy(
     --------
     See ``mask_sparsity``.
     """
-    model = eqx.nn.inference_mode(model)
-    logits = jax.lax.map(
-        lambda image: model(image, copied_state(state))[0], images, batch_size=batch
-    )
-    return jnp.mean(jnp.argmax(logits, axis=-1) == labels)
+    model, images = eqx.nn.inference_mode(model), jnp.asarray(images)
+    right = [
+        _right(model, state, images[first : first + batch], labels[first : first + batch])
+        for first in range(0, len(images), batch)  # no compiled loop, as in training
+    ]
+    return jnp.mean(jnp.concatenate(right))
+
+
+@eqx.filter_jit
+def _right(model: Any, state: eqx.nn.State, images: Array, labels: Array) -> Bool[Array, " batch"]:
+    logits = jax.vmap(lambda image: model(image, copied_state(state))[0])(images)
+    return jnp.argmax(logits, axis=-1) == labels

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 _AXIS = "batch"  # over which BatchNorm averages
 
@@ -15,8 +15,7 @@ class BasicBlock(eqx.Module):
     """relu(x + norm(conv(relu(norm(conv x))))), where x may be thinned out and padded.
 
     The shortcut has no weights (option A of He et al.): it takes every ``stride``-th pixel, and
-    adds channels of zeros on either side. ``slim`` therefore leaves the stream as wide as it is,
-    and removes channels within blocks.
+    adds channels of zeros on either side. These are arrays, so that ``slim`` can make them fewer.
 
     Parameters
     ----------
@@ -30,15 +29,18 @@ class BasicBlock(eqx.Module):
 
     convs: list[eqx.nn.Conv2d]
     norms: list[eqx.nn.BatchNorm]
+    sides: list[Bool[Array, " added"]]
     stride: int = eqx.field(static=True)
 
     def __init__(self, inputs: int, outputs: int, stride: int, key: PRNGKeyArray):
-        keys = jax.random.split(key)
+        keys, more = jax.random.split(key), outputs - inputs
         self.convs = [
             _conv(inputs, outputs, 3, stride, keys[0]),
             _conv(outputs, outputs, 3, 1, keys[1]),
         ]
         self.norms = [_norm(outputs), _norm(outputs)]
+        # Of a type that is not trained.
+        self.sides = [jnp.zeros(n, bool) for n in (more // 2, more - more // 2)] if more else []
         self.stride = stride
 
     def __call__(
@@ -46,9 +48,12 @@ class BasicBlock(eqx.Module):
     ) -> tuple[Float[Array, "d i j"], eqx.nn.State]:
         h, state = _written(x, self.convs, self.norms, state)
         x = x[:, :: self.stride, :: self.stride]
-        more = h.shape[0] - x.shape[0]
-        if more:
-            x = jnp.pad(x, ((more // 2, more - more // 2), (0, 0), (0, 0)))
+        if self.sides:
+            before, after = (
+                jnp.broadcast_to(side.astype(x.dtype)[:, None, None], (*side.shape, *x.shape[1:]))
+                for side in self.sides
+            )
+            x = jnp.concatenate([before, x, after])
         return jax.nn.relu(x + h), state
 
 

@@ -1,4 +1,4 @@
-"""Training in one compiled loop, for one model or several at once; what is done survives."""
+"""Training in compiled steps, of one model or several at once; what is done survives."""
 
 import os
 from collections.abc import Callable
