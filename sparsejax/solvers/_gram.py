@@ -62,7 +62,7 @@ class GramProblem(eqx.Module):
         """The widths and the numbers between: factorising costs the cube of the size."""
         sizes = set(self.widths)
         for low, high in itertools.pairwise(self.widths):
-            parts = 4 if high >= 2 * low >= _MANY else 2
+            parts = 4 if low >= _MANY else 2
             sizes |= set(range(low, high, max((high - low) // parts, 1)))
         return tuple(sorted(sizes))
 
