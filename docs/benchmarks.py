@@ -177,6 +177,18 @@ def _lines() -> Iterator[str]:
         ),
     )
     yield from _section(
+        "Pruning channels of ResNet-20 at equal MACs: accuracy on Fashion-MNIST, 95 % intervals",
+        "bench.pruning.masksparsity",
+        _table(
+            rows("pruning/masksparsity_summary.csv"),
+            stage="stage",
+            method="what",
+            seeds="seeds",
+            accuracy="mean",
+            interval=lambda row: f"{row['low']} to {row['high']}",
+        ),
+    )
+    yield from _section(
         "A linear layer of its non-zero weights (4096×4096, batch of 64)",
         "bench.pruning.sparse_linear",
         _table(
