@@ -114,6 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fast", action="store_true", help="small problems, one strength each")
     parser.add_argument("--cases", nargs="+", choices=CASES, help="only these")
     parser.add_argument("--strengths", nargs="+", help="only these, such as λmax/10")
+    parser.add_argument("--solvers", nargs="+", help="only these")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of tightening a cell")
     parser.add_argument("--out", type=Path, default=Path("bench/results/structures"))
@@ -131,6 +132,9 @@ def main(arguments: list[str] | None = None) -> None:
         except DesignUnavailable as error:
             print(f"skipped: {error}", file=sys.stderr)
             continue
+        if options.solvers:
+            chosen = {s: case.solvers[s] for s in options.solvers if s in case.solvers}
+            case = case._replace(solvers=chosen)
         for strength in list(case.strengths)[: 1 if options.fast else None]:
             if options.strengths and strength not in options.strengths:
                 continue

@@ -52,7 +52,7 @@ def regression(n: int, p: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def squared_gap(
-    X: np.ndarray,
+    X: np.ndarray | scipy.sparse.csr_array,
     y: np.ndarray,
     coef: np.ndarray,
     strength: float,

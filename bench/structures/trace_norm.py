@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse
+import scipy.sparse.linalg
 
 import sparsejax as sj
 from bench.designs import DesignUnavailable
@@ -68,7 +69,8 @@ def _case(
     """Coefficients are a matrix or, for a design per task, its entries row by row."""
     n, start = len(Y), np.zeros((X.shape[1], *Y.shape[1:]))
     penalty_shape = shape if Y.ndim == 1 else None
-    step = n / scipy.sparse.linalg.svds(X, 1, return_singular_vectors=False)[0] ** 2
+    largest = scipy.sparse.linalg.svds(X, 1, return_singular_vectors=False)
+    step = n / float(np.max(largest)) ** 2
 
     def singular(c: np.ndarray) -> np.ndarray:
         return np.linalg.svd(c.reshape(shape), compute_uv=False)
