@@ -154,6 +154,17 @@ def _lines() -> Iterator[str]:
         ),
     )
     yield from _section(
+        "Share of sparse vectors recovered, 100 trials: 256 entries, 40 spikes",
+        "bench.nonconvex --only recovery",
+        _table(
+            [row for row in rows("nonconvex/recovery.csv") if 70 < int(row["measurements"]) < 110],
+            measurements="measurements",
+            method="method",
+            recovered="rate",
+            **{"95 % interval": lambda row: f"{float(row['low']):.2f} to {float(row['high']):.2f}"},
+        ),
+    )
+    yield from _section(
         "SmolLM2-135M pruned without training",
         "bench.pruning.language",
         _table(

@@ -145,7 +145,7 @@ def test_descent_finds_the_minimum(data, start):
 def test_descent_settles(data):
     """Once the steps are short, the criterion is not evaluated any more."""
     values = np.asarray(tune(lasso(data, 0.3), KFold(3)).history.values)
-    assert len(set(values)) < 25
+    assert len(set(values)) < 15
     assert values[-1] == values.min()
 
 
@@ -241,6 +241,8 @@ def test_trust_steps_on_a_quadratic():
     assert values[-1] < 1e-8
     with pytest.raises(ValueError, match="`radius` must be positive"):
         trust_steps(0.0)
+    with pytest.raises(ValueError, match="`shortest` must not be negative"):
+        trust_steps(shortest=-1.0)
 
 
 def test_trust_steps_are_those_of_the_secant():
@@ -254,4 +256,9 @@ def test_trust_steps_are_those_of_the_secant():
     updates, _ = steps.update(jnp.array(slope(0.4)), state, x + updates, value=area(0.4))
     root = 0.4 - slope(0.4) * 0.4 / (slope(0.4) - slope(0.0))
     assert 0.4 + updates == pytest.approx(root)
+    # No step that is too short to matter, from the better of the two points.
+    settled = trust_steps(0.4, shortest=1.01 * (root - 0.4))
+    at_rest, best = settled.update(jnp.array(slope(0.4)), state, jnp.array(0.4), value=area(0.4))
+    assert at_rest == 0
+    assert best.params == pytest.approx(0.4)
     assert scipy.optimize.brentq(slope, 0, 2) == pytest.approx(root, abs=0.05)

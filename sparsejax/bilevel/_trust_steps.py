@@ -17,25 +17,29 @@ class TrustState(NamedTuple):
     radius: Float[Array, ""]
 
 
-def trust_steps(radius: float = 1.0) -> optax.GradientTransformationExtraArgs:
+def trust_steps(
+    radius: float = 1.0, shortest: float = 0.0
+) -> optax.GradientTransformationExtraArgs:
     """Steps −∇/κ of at most a radius, each from the best point so far, as an Optax transformation.
 
     κ = ⟨Δx, Δ∇⟩/‖Δx‖² is the curvature between the best point and the point before (Barzilai &
     Borwein's); for one parameter the step is that of the secant method. Where κ is not positive
     the step is as long as the radius. A step that lowers the criterion makes the new point the
-    best, and the radius doubles if it was used up; one that raises it is taken back and leaves a
-    quarter of its length. ``update`` needs the criterion at the parameters as ``value``.
+    best; one that raises it is taken back and leaves a quarter of its length. ``update`` needs the
+    criterion at the parameters as ``value``.
 
     Parameters
     ----------
     radius
         Longest first step, in the norm √(Σx²/number of parameters). The default is a factor of e
         for parameters on the logarithmic scale.
+    shortest
+        Where every entry of a step from the best point would be shorter, updates are zero.
 
     Raises
     ------
     ValueError
-        If ``radius`` is not positive.
+        If ``radius`` is not positive, or ``shortest`` negative.
 
     Examples
     --------
@@ -55,6 +59,8 @@ def trust_steps(radius: float = 1.0) -> optax.GradientTransformationExtraArgs:
     """
     if not radius > 0:
         raise ValueError(f"`radius` must be positive; got {radius}.")
+    if not shortest >= 0:
+        raise ValueError(f"`shortest` must not be negative; got {shortest}.")
 
     def init(params: Any) -> TrustState:
         dtype = jnp.result_type(*jax.tree.leaves(params))
@@ -69,7 +75,7 @@ def trust_steps(radius: float = 1.0) -> optax.GradientTransformationExtraArgs:
         found = TrustState(params, updates, known["value"], state.radius)
         moved = optax.tree.sub(params, state.params)
         length = _norm(moved)
-        best = _better(found, state, length, radius)
+        best = _better(found, state, length)
         begun = jnp.isfinite(state.value) & (length > 0)
         bend = jnp.asarray(optax.tree.vdot(moved, optax.tree.sub(updates, state.gradient)))
         convex = begun & (bend > 0)
@@ -78,21 +84,18 @@ def trust_steps(radius: float = 1.0) -> optax.GradientTransformationExtraArgs:
         wanted = jnp.where(convex, slope / curvature, jnp.inf)
         scale = jnp.minimum(wanted, best.radius) / jnp.where(slope > 0, slope, jnp.inf)
         aim = optax.tree.add_scale(best.params, -scale, best.gradient)
-        return optax.tree.sub(aim, params), best
+        worth = scale * optax.tree.norm(best.gradient, ord=jnp.inf) >= shortest
+        steps = optax.tree.sub(aim, params)
+        return jax.tree.map(lambda step: jnp.where(worth, step, 0.0), steps), best
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _better(
-    new: TrustState, old: TrustState, length: Float[Array, ""], radius: float
-) -> TrustState:
+def _better(new: TrustState, old: TrustState, length: Float[Array, ""]) -> TrustState:
     """The better of two points, with the radius that the step between them leaves."""
-    lengthened = (new.value < old.value) & (length > 0.9 * old.radius)
-    longer = jnp.where(lengthened, 2 * old.radius, old.radius)
     improved = new.value <= old.value
     best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), new, old)
-    first = jnp.isinf(old.value)
-    allowed = jnp.where(first, radius, jnp.where(improved, longer, length / 4))
+    allowed = jnp.where(improved | (length == 0), old.radius, length / 4)
     return best._replace(radius=allowed.astype(old.radius.dtype))
 
 

@@ -19,7 +19,8 @@ from ._criteria import AbstractCriterion
 from ._trust_steps import trust_steps
 
 _SHORTEST = 1e-3  # step that is still worth an evaluation
-_DEFAULT = trust_steps()  # one object, so that tuning again compiles nothing
+# One object each, so that tuning again compiles nothing. A percent is enough of a logarithm.
+_DEFAULT, _OF_LOGARITHMS = trust_steps(), trust_steps(shortest=1e-2)
 
 
 class History(eqx.Module):
@@ -70,7 +71,8 @@ def tune(
     means the same at any size. Every inner solve starts from the one before; all steps run in one
     compiled call. The best parameters met are returned, not the last. Where the criterion is flat,
     as it is at strengths so large that no coefficient is left, all parameters go down. The
-    criterion is not evaluated again once steps are shorter than 1e-3: the history stays as it is.
+    criterion is not evaluated again once steps are shorter than 1e-3, or by default than 1 % of
+    positive parameters: the history stays as it is.
 
     Parameters
     ----------
@@ -81,7 +83,8 @@ def tune(
     steps
         Evaluations of the criterion and its gradient at most.
     optimizer
-        An Optax transformation of the logarithms; ``trust_steps()`` by default.
+        An Optax transformation of the logarithms; by default ``trust_steps(shortest=0.01)``, or
+        ``trust_steps()`` of leaves that are not positive.
     where
         Picks the leaves to tune: one strength (that of the penalty, by default), one for every
         feature, sample weights, or whatever else is in the problem.
@@ -127,7 +130,8 @@ def tune(
         where = _strength
     if positive:
         _check_positive(where(problem))
-    optimizer = _DEFAULT if optimizer is None else optimizer
+    if optimizer is None:
+        optimizer = _OF_LOGARITHMS if positive else _DEFAULT
     best, history = _descend(problem, criterion, steps, optimizer, where, tol, positive)
     tuned = eqx.tree_at(where, problem, best)
     return Tuned(tuned, solve(tuned, tol=tol), history)

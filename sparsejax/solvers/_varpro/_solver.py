@@ -76,10 +76,9 @@ class VarPro(AbstractSolver, AbstractGramSolver):
 
     Of powers |w|^q (``Lq``), not convex, a local minimum is found, past others: w² + ε² takes the
     place of w² above, for an ε that shrinks from the size of the coefficients to the root of
-    rounding (as in ``IRLS``, which takes two to three times as many linear systems). What is then
-    smaller than ε is set to zero, and the stationary point with the support that is left is judged
-    by its KKT violation. Other starts lead to others: ``jax.vmap`` over ``init``, and keep the
-    lowest objective.
+    rounding, as in ``IRLS``. What is then of the size of ε is set to zero, and the stationary point
+    with the support that is left is judged by its KKT violation. Other starts lead to others:
+    ``jax.vmap`` over ``init``, and keep the lowest objective.
 
     For the trace norm w = UV takes the place of w = u⊙v, with factors that grow until the pull has
     no singular value above the strength. The tasks share a design, or have each their own
