@@ -51,7 +51,7 @@ def fitted_state(
         found = [state.get(_memory(norm)) for norm in norms]
         sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
     for norm, (mean, variance) in zip(norms, sums or [], strict=True):
-        state = _remembering(norm, state, mean / count, variance / count, count)
+        state = _remembering(norm, state, mean / count, variance / count)
     return state
 
 
@@ -75,14 +75,13 @@ def _memory(norm: eqx.nn.BatchNorm) -> eqx.nn.StateIndex:
 
 
 def _remembering(
-    norm: eqx.nn.BatchNorm, state: eqx.nn.State, mean: Array, variance: Array, count: int
+    norm: eqx.nn.BatchNorm, state: eqx.nn.State, mean: Array, variance: Array
 ) -> eqx.nn.State:
     """The state in which the norm has this mean and variance in inference."""
     if norm.mode == "batch" and norm.batch_counter is not None:
         # There they are divided by how much of them was not there at the beginning.
-        part = 1 - norm.momentum**count
+        part = 1 - norm.momentum ** state.get(norm.batch_counter)
         mean, variance = part * mean, part * variance
-        state = state.set(norm.batch_counter, jnp.array(count))
     return state.set(_memory(norm), (mean, variance))
 
 
