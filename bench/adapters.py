@@ -259,9 +259,11 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "skglm": Skglm,
     "sklearn": ScikitLearn,
     "adelie": Adelie,
+    "jaxopt": Jaxopt,
+}
+OTHERS: dict[str, type[Adapter]] = {  # of other problems than the Lasso
     "adelie-groups": AdelieGroups,
     "adelie-logistic": AdelieLogistic,
-    "jaxopt": Jaxopt,
 }
 PEERS = ("celer", "skglm", "sklearn", "adelie", "jaxopt")
 
@@ -270,7 +272,7 @@ def make(name: str, X, y: np.ndarray) -> Adapter:
     """The adapter ``name``, prepared for one design."""
     # Asked for tolerances that float64 cannot reach, the peers warn at every scan.
     warnings.simplefilter("ignore")
-    return ADAPTERS[name](X, y)
+    return (ADAPTERS | OTHERS)[name](X, y)
 
 
 def _by_columns(X):

@@ -11,6 +11,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,19 +45,24 @@ def _answer(adapter: adapters.Adapter, request: dict) -> dict:
 
 
 def _timed(adapter: adapters.Adapter, request: dict) -> tuple[np.ndarray, float]:
-    """The result and the median seconds of a few runs, of one if it is long.
+    def solve() -> np.ndarray:
+        if "strengths" in request:
+            return adapter.path(np.array(request["strengths"]), request["tol"])
+        return adapter.fit(request["strength"], request["tol"])
+
+    return repeated(solve, 1 if request.get("once") else REPEATS)
+
+
+def repeated(solve: Callable[[], np.ndarray], repeats: int = REPEATS) -> tuple[np.ndarray, float]:
+    """The coefficients and the median seconds of a few runs, of one if it is long.
 
     The first run after the other solvers' finds code and data out of the processor's caches: for
     fits of a millisecond or two that is most of the time.
     """
-    repeats = 1 if request.get("once") else REPEATS
     seconds: list[float] = []
     while not seconds or (sum(seconds) < REPEAT_WITHIN and len(seconds) < repeats):
         start = time.perf_counter()
-        if "strengths" in request:
-            coef = adapter.path(np.array(request["strengths"]), request["tol"])
-        else:
-            coef = adapter.fit(request["strength"], request["tol"])
+        coef = solve()
         seconds.append(time.perf_counter() - start)
     return coef, statistics.median(seconds)
 

@@ -13,9 +13,7 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import statistics  # noqa: E402
 import sys  # noqa: E402
-import time  # noqa: E402
 import warnings  # noqa: E402
 from collections.abc import Callable, Iterator, Mapping  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -27,14 +25,14 @@ from bench import measure  # noqa: E402
 from bench.designs import DesignUnavailable  # noqa: E402
 from bench.processes import SolverError  # noqa: E402
 from bench.rows import read, write  # noqa: E402
-from bench.structures.case import Case, Solver, Timed  # noqa: E402
+from bench.structures.case import Case, Elsewhere, Solver  # noqa: E402
 from bench.structures.denoising import photograph  # noqa: E402
 from bench.structures.group_lasso import group_lasso  # noqa: E402
 from bench.structures.interpolation import basis_pursuit, mesh, neighbours  # noqa: E402
 from bench.structures.logistic import golub, logistic, text  # noqa: E402
 from bench.structures.multitask import multitask  # noqa: E402
 from bench.structures.trace_norm import schools, synthetic, tecator  # noqa: E402
-from bench.worker import REPEAT_WITHIN, REPEATS  # noqa: E402
+from bench.worker import repeated  # noqa: E402
 
 TOLERANCES = tuple(10.0**-k for k in range(4, 15))
 CASES: Mapping[str, Callable[[], Case]] = {
@@ -65,19 +63,16 @@ def run_of(case: Case, solve: Solver, strength: float) -> measure.Run:
 
     def run(tol: float, budget: float) -> measure.Trial:
         del budget  # nothing ends a call within this process
-        seconds: list[float] = []
-        while not seconds or (sum(seconds) < REPEAT_WITHIN and len(seconds) < REPEATS):
-            start = time.perf_counter()
-            try:
-                coef = solve(strength, tol)
-            except (ImportError, AttributeError) as error:  # not installed, or not this version
-                raise SolverError(str(error)) from error
-            seconds.append(time.perf_counter() - start)
-            if isinstance(coef, Timed):
-                coef, seconds = coef.coef, [coef.seconds] * REPEATS  # repeated there
+        try:
+            if isinstance(solve, Elsewhere):
+                coef, seconds = solve.timed(strength, tol)
+            else:
+                coef, seconds = repeated(lambda: solve(strength, tol))
+        except (ImportError, AttributeError) as error:  # not installed, or not this version
+            raise SolverError(str(error)) from error
         # Where a solver gives nothing, nothing is right.
         error = np.inf if coef is None else case.error(coef, strength)
-        return measure.Trial(tol, statistics.median(seconds), error, error, 0, None)
+        return measure.Trial(tol, seconds, error, error, 0, None)
 
     return run
 

@@ -13,15 +13,8 @@ from bench import designs
 from bench.environment import adelie_python
 from bench.processes import Worker
 
-Solver = Callable[[float, float], "np.ndarray | Timed"]  # (strength, tol) -> coefficients
+Solver = Callable[[float, float], np.ndarray]  # (strength, tol) -> coefficients
 _LIMIT = 60.0  # seconds for one answer of another process
-
-
-class Timed(NamedTuple):
-    """Coefficients of a solver that runs elsewhere, under a clock of its own."""
-
-    coef: np.ndarray
-    seconds: float
 
 
 class Case(NamedTuple):
@@ -74,22 +67,30 @@ def solved(problem: sj.Problem, tol: float, solver: object = None) -> np.ndarray
     return np.asarray(sj.solve(problem, solver or sj.solvers.Auto(), tol=tol, throw=False).coef)
 
 
+class Elsewhere:
+    """A solver in a process of its own, under a clock of its own."""
+
+    def __init__(self, adapter: str, X: np.ndarray | scipy.sparse.csc_array, y, python: str):
+        self.folder = tempfile.TemporaryDirectory()  # as long as this lives
+        path = Path(self.folder.name)
+        designs.save(designs.Design(adapter, X, y), path)
+        self.start = lambda warm_up: Worker(adapter, path, warm_up, python)
+        self.worker: Worker | None = None
+
+    def timed(self, strength: float, tol: float) -> tuple[np.ndarray, float]:
+        """The coefficients and the seconds they took."""
+        if self.worker is None:
+            self.worker = self.start({"strength": strength, "tol": tol})
+        coef, answer = self.worker.fit(strength, tol, _LIMIT)
+        return coef, answer["seconds"]
+
+    def __call__(self, strength: float, tol: float) -> np.ndarray:
+        return self.timed(strength, tol)[0]
+
+
 def adelie(
     adapter: str, X: np.ndarray | scipy.sparse.csc_array, y: np.ndarray
 ) -> dict[str, Solver]:
     """Adelie as a solver, in a process with another NumPy; none where it cannot be installed."""
     python = adelie_python()
-    if python is None:
-        return {}
-    folder = tempfile.TemporaryDirectory()
-    designs.save(designs.Design(adapter, X, y), Path(folder.name))
-    workers: list[Worker] = []
-
-    def solve(strength: float, tol: float) -> Timed:
-        if not workers:
-            warm_up = {"strength": strength, "tol": tol}
-            workers.append(Worker(adapter, Path(folder.name), warm_up, python))
-        coef, answer = workers[0].fit(strength, tol, _LIMIT)
-        return Timed(coef, answer["seconds"])
-
-    return {"adelie": solve}
+    return {} if python is None else {"adelie": Elsewhere(adapter, X, y, python)}

@@ -31,7 +31,7 @@ def trust_steps(
     Parameters
     ----------
     radius
-        Longest first step, in the norm √(Σx²/number of parameters). The default is a factor of e
+        Longest step, in the norm √(Σx²/number of parameters). The default is a factor of e
         for parameters on the logarithmic scale.
     shortest
         Where every entry of a step from the best point would be shorter, updates are zero.

@@ -9,8 +9,8 @@ from .._problem import Problem
 from ._base import is_concave
 from ._gram import switch_width
 from ._kept import AbstractKept
-from ._widths import MIDDLE, phases_of, possible_widths, wanted_width
-from ._working_set import WorkingSet, begun, highest, memory_of, scores
+from ._widths import phases_of, possible_widths, wanted_width
+from ._working_set import WorkingSet, begun, highest, is_filled, memory_of, scores
 
 _Found = tuple[Float[Array, " p"], Float[Array, " n"], Int[Array, ""]]
 
@@ -59,7 +59,7 @@ def _formed(
 
     def form(width: int) -> AbstractKept:
         chosen = highest(problem.penalty, score, width).astype(jnp.int32)
-        if problem.penalty.groups_of_coordinates is None and width > MIDDLE:
+        if not is_filled(problem.penalty, width):
             chosen = jnp.where(jnp.arange(width) < wanted, chosen, score.shape[0])
         return memory.formed(problem, chosen)
 

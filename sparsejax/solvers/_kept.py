@@ -115,7 +115,19 @@ class KeptGram(AbstractKept):
         return _exchange(problem, self, chosen, wanted)
 
     def formed(self, problem: Problem, chosen: Int[Array, " w"]) -> "KeptGram":
-        return _form(problem, self, chosen)
+        """The Gram matrix of the chosen features from scratch; of all, in their own order."""
+        p = problem.X.shape[1]
+        everything = chosen.shape[0] == p
+
+        def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+            columns = problem.X.all_columns() if everything else problem.X.columns(chosen)
+            return _formed(problem, gram, columns)
+
+        if not everything:
+            return self.holding(chosen, form(self.gram), p)
+        # What the step before has formed still holds.
+        gram = jax.lax.cond(self.width == p, lambda gram: gram, form, self.gram)
+        return self.holding(jnp.arange(p, dtype=chosen.dtype), gram, p)
 
     def least_width(self, problem: Problem) -> Int[Array, ""]:
         return jnp.where(self.width > _cheap_width(problem), self.width, 0)
@@ -141,22 +153,6 @@ class KeptGram(AbstractKept):
 def _cheap_width(problem: Problem) -> int:
     """The number of features whose Gram matrix may as well be formed anew."""
     return math.isqrt(_CHEAP // problem.X.shape[0])
-
-
-def _form(problem: Problem, kept: KeptGram, chosen: Int[Array, " w"]) -> KeptGram:
-    """The Gram matrix of the chosen features from scratch; of all, in their own order."""
-    p = problem.X.shape[1]
-    everything = chosen.shape[0] == p
-
-    def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        columns = problem.X.all_columns() if everything else problem.X.columns(chosen)
-        return _formed(problem, gram, columns)
-
-    if not everything:
-        return kept.holding(chosen, form(kept.gram), p)
-    # What the step before has formed still holds.
-    gram = jax.lax.cond(kept.width == p, lambda gram: gram, form, kept.gram)
-    return kept.holding(jnp.arange(p, dtype=chosen.dtype), gram, p)
 
 
 def _formed(

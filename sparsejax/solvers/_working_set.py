@@ -222,15 +222,21 @@ def _gather(
 ) -> AbstractKept:
     """The next working set and its matrix."""
     score = scores(problem, iterate)
-    grouped = problem.penalty.groups_of_coordinates is not None
 
     def gather(width: int) -> AbstractKept:
         chosen = highest(problem.penalty, score, width).astype(jnp.int32)
-        # Where their Gram matrix is cheap, what may be wanted later comes along.
-        full = grouped or width <= MIDDLE
+        full = is_filled(problem.penalty, width)
         return kept.update(problem, chosen, jnp.array(width) if full else wanted)
 
     return switch_width(choice, widths, gather)
+
+
+def is_filled(penalty: AbstractGroupSeparablePenalty, width: int) -> bool:
+    """Whether features beyond those wanted come along, as they may be wanted later.
+
+    They do where their Gram matrix is cheap, and where groups must stay whole.
+    """
+    return penalty.groups_of_coordinates is not None or width <= MIDDLE
 
 
 def scores(problem: Problem, iterate: Iterate) -> Float[Array, " p"]:
