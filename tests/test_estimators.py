@@ -218,6 +218,7 @@ def test_given_alphas_are_sorted_and_any_splitter_is_taken():
     np.testing.assert_array_equal(again.mse_path_, ours.mse_path_)
 
 
+@pytest.mark.slow
 def test_tuning_beats_its_grid_and_finds_the_fine_grids_minimum():
     X, y = data()
     tuned = LassoTuned().fit(X, y)

@@ -118,6 +118,7 @@ def test_networks_see_the_domain_from_minus_one_to_one():
 # References against one another
 
 
+@pytest.mark.slow
 def test_cole_hopf_agrees_with_the_method_of_lines():
     pytest.importorskip("diffrax")
     viscosity = 0.1 / math.pi

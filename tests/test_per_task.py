@@ -41,6 +41,7 @@ def test_equals_its_dense_matrix(data, rng):
     np.testing.assert_array_equal(design.by_task(jnp.asarray(X))[1, -1], np.zeros(P))
 
 
+@pytest.mark.slow
 def test_trace_norm_against_an_interior_point_method(data):
     """One task has a single sample, so its coefficients are learnt from the others."""
     X, tasks, y, weights = data
