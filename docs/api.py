@@ -1,4 +1,4 @@
-"""The API by room: one entry for every public name, in the order of its ``__init__`` file."""
+"""The API by room: one entry for every public name, in about the order of its ``__init__`` file."""
 
 import ast
 from pathlib import Path
@@ -16,10 +16,11 @@ ROOMS = (
 
 
 def names(room: str) -> list[str]:
-    """What the room's ``__init__`` file imports from its own files."""
+    """What the room's ``__init__`` file imports from its own files, abstract classes last."""
     tree = ast.parse((_folder(room) / "__init__.py").read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return [alias.name for node in imports if node.module and node.level for alias in node.names]
+    own = [alias.name for node in imports if node.module and node.level for alias in node.names]
+    return sorted(own, key=lambda name: name.startswith("Abstract"))
 
 
 def page(room: str) -> str:

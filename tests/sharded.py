@@ -1,7 +1,8 @@
 """What test_devices.py runs in processes of its own: prints what was found, as JSON.
 
 ``python -m tests.sharded devices [CASES]`` on 8 devices that XLA_FLAGS makes of one CPU;
-``python -m tests.sharded process RANK ADDRESS`` as one of two processes.
+``python -m tests.sharded process`` in a folder with X.npy and y.npy, as one of two processes that
+JAX finds by itself. Both run the blocks of docs/devices.md as they stand there.
 """
 
 import json
@@ -15,6 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import sparsejax as sj
 from bench import communication
+from tests import pages
 
 N, P_FEATURES = 40, 48
 RNG = np.random.default_rng(0)
@@ -74,18 +76,19 @@ FITS = {
     "PrimalDual": solved(sj.solvers.PrimalDual(), loss="SquareRoot", tol=1e-12),
 }
 AXES = {
-    "features": ((8,), P(None, "a"), P()),
-    "samples": ((8,), P("a"), P("a")),
-    "both": ((2, 4), P("a", "b"), P("a")),
+    "features": ((8,), P(None, "x"), P()),
+    "samples": ((8,), P("x"), P("x")),
+    "both": ((2, 4), P("x", "y"), P("x")),
 }
-# Every solver and every axis, not every pair: each is a program to compile.
-QUICK = ("Auto features", "Auto samples", "FISTA both", "slope samples", "padded samples")
+# Every solver and every axis, not every pair: each is a program to compile. (The example of
+# docs/devices.md is the default over features.)
+QUICK = ("FISTA both", "Auto samples", "padded samples", "slope samples")
 SAME = ("Auto", "FISTA", "CoordinateDescent", "VarPro")  # solutions of one and the same problem
 
 
 def placed(axes, kind, X, y):
     shape, of_design, of_targets = AXES[axes]
-    mesh = jax.make_mesh(shape, ("a", "b")[: len(shape)], axis_types=(kind,) * len(shape))
+    mesh = jax.make_mesh(shape, ("x", "y")[: len(shape)], axis_types=(kind,) * len(shape))
     place = lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec))  # noqa: E731
     return place(X, of_design), place(y, of_targets)
 
@@ -116,6 +119,9 @@ def on_devices(cases):
         found[case] = float(np.max(np.abs(np.asarray(sharded) - np.asarray(single))))
     design, targets = placed("features", EXPLICIT, X, Y)
     found["place"] = str(problem(design, targets).X.features.sharding.spec)  # of the transpose
+    page = {"X": X, "y": Y}
+    exec(pages.blocks("devices.md")[0], page)
+    found["documented"] = float(np.max(np.abs(np.asarray(page["solution"].coef) - lasso[:-1])))
     found["traced"] = _error(lambda: jax.jit(solved())(design, targets))
     found["nan"] = _error(lambda: problem(placed("samples", AUTO, X * np.nan, Y)[0], Y))
     program = communication.compiled("FISTA", "features", 8, N, P_FEATURES)
@@ -124,17 +130,15 @@ def on_devices(cases):
     return found
 
 
-def in_process(rank, address):
+def in_process():
     """The same over two processes, each of which brings its own half of the samples."""
-    jax.distributed.initialize(address, num_processes=2, process_id=rank)
-    mesh = jax.make_mesh((2,), ("a",))
-    half = slice(rank * N // 2, (rank + 1) * N // 2)
-    sharding = NamedSharding(mesh, P("a"))
+    page = {}
+    exec(pages.blocks("devices.md")[1], page)
 
     def place(x):
-        return jax.make_array_from_process_local_data(sharding, x[half])
+        return jax.make_array_from_process_local_data(page["rows"], x[page["mine"]])
 
-    sharded = process_allgather(LASSO(place(X), place(Y)), tiled=True)
+    sharded = process_allgather(LASSO(page["X"], page["y"]), tiled=True)
     found = {"FISTA": float(np.max(np.abs(sharded - LASSO(X, Y))))}
     found["labels"] = _error(lambda: problem(place(X), place(Y), loss="Logistic"))
     found["nan"] = _error(lambda: problem(place(X * np.nan), place(Y)))
@@ -153,4 +157,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "devices":
         print(json.dumps(on_devices(sys.argv[2:] or QUICK)))
     else:
-        print(json.dumps(in_process(int(sys.argv[2]), sys.argv[3])))
+        print(json.dumps(in_process()))

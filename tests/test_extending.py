@@ -8,6 +8,7 @@ import cvxpy as cp
 import jax
 import numpy as np
 import pytest
+from pages import blocks
 
 import sparsejax as sj
 
@@ -60,6 +61,17 @@ def test_solution_is_that_of_cvxpy(data, fit):
     assert 1 <= np.sum(coef != 0) < 8
     np.testing.assert_allclose(coef, w.value, atol=1e-6)
     np.testing.assert_allclose(intercept, b.value, atol=1e-6)
+
+
+def test_example_is_certified(data, fit):
+    """That of the page, to the default tolerance."""
+    page = {"sj": sj, "Expectile": Expectile, "SignedL1": SignedL1} | dict(
+        zip("Xy", data, strict=True)
+    )
+    exec(blocks("extending.md")[0], page)
+    solution = page["solution"]
+    assert 0 <= solution.gap <= 1e-8
+    np.testing.assert_allclose(solution.coef, fit(STRENGTH)[2], atol=1e-6)
 
 
 def test_solution_is_differentiable(fit):

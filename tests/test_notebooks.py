@@ -1,6 +1,8 @@
 """Every notebook runs from top to bottom, and is committed with what it shows."""
 
+import importlib.util
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,10 @@ import matplotlib as mpl
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+sys.path.insert(0, str(FOLDER))
+
+import colab  # noqa: E402
+
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -62,17 +68,44 @@ def test_is_committed_with_outputs(path):
 
 
 @each
-def test_opens_in_colab_and_installs(path):
-    badge = (
-        f"https://colab.research.google.com/github/OWNER/sparsejax/blob/main/notebooks/{path.name}"
+def test_badge_and_install_cell_are_up_to_date(path):
+    notebook = json.loads(path.read_text())
+    assert colab.rewritten(notebook, path.stem) == notebook
+    assert "colab.research.google.com" in _source(notebook["cells"][0])
+    hosted = colab.rewritten(notebook, path.stem, "somebody/sparsejax")["cells"]
+    place = (
+        f"https://colab.research.google.com/github/somebody/sparsejax/blob/main/{path.parent.name}"
     )
-    assert badge in _source(_cells(path, "markdown")[0])
-    install = _source(_cells(path, "code")[0])
-    assert 'if importlib.util.find_spec("sparsejax") is None:' in install
-    assert "git+https://github.com/OWNER/sparsejax" in install
+    assert f"({place}/{path.name})" in _source(hosted[0])
+    assert '"git+https://github.com/somebody/sparsejax"' in _source(hosted[1])
+
+
+@pytest.mark.parametrize("parts", [(), ("libtpu",), ("jax_cuda12_plugin",)], ids=str)
+def test_install_cell(parts, monkeypatch, tmp_path):
+    """Installs a wheel beside it, or the clone it is in, with the accelerator's part of JAX."""
+    found, commands = set(parts), []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in found else None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    cell = _source(_cells(FOLDER / "10_robust_darts.ipynb", "code")[0])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="Put a wheel of sparsejax beside this notebook"):
+        exec(cell, {})
+    wheel = tmp_path / "sparsejax-0.1.0-py3-none-any.whl"
+    wheel.touch()
+    exec(cell, {})
+    monkeypatch.chdir(FOLDER)
+    exec(cell, {})
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    jax_parts = [f"jax[{'tpu' if part == 'libtpu' else 'cuda12'}]" for part in parts]
+    sources = [wheel.as_uri(), FOLDER.parent.as_uri()]
+    assert commands == [[*pip, *jax_parts, f"sparsejax[nas] @ {source}"] for source in sources]
+    found.add("sparsejax")
+    exec(cell, {})
+    assert len(commands) == 2  # where it is installed, nothing happens
 
 
 def test_all_are_there():
     """Their numbers are those by which the documentation names them."""
-    numbers = {path.name[:2] for path in NOTEBOOKS}
-    assert {"01", "02", "03", "04", "05", "06", "07", "08", "12"} <= numbers
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{i:02}" for i in range(1, 13)]
+    page = (FOLDER.parent / "docs" / "notebooks.md").read_text()
+    assert all(f"`{path.stem}`" in page for path in NOTEBOOKS)

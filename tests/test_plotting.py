@@ -36,6 +36,16 @@ def test_path_draws_the_features_that_enter(ax):
     assert ax.get_legend_handles_labels()[1] == ["a", "b"]
     left, right = ax.get_xlim()
     assert left > right
+    labels = [text.get_text() for text in ax.get_xticklabels(which="both")]
+    assert [x for x in labels if x and 0.01 <= float(x) <= 1] == [
+        "0.01",
+        "0.02",
+        "0.05",
+        "0.1",
+        "0.2",
+        "0.5",
+        "1",
+    ]
 
 
 @pytest.mark.usefixtures("no_pyplot")

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from pages import all_blocks
 
 import sparsejax as sj
 
@@ -133,7 +134,9 @@ def test_importing_sparsejax_imports_nothing_that_is_not_used():
 import sys
 import sparsejax as sj
 assert "jax" not in sys.modules
-sj.plotting, sj.solve, sj.nn
+sj.plotting, sj.solve
+assert not {"scipy", "optax", "jax.experimental.sparse"} & set(sys.modules)
+sj.nn
 sys.exit(any(name in sys.modules for name in ("matplotlib", "sklearn")))
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -147,6 +150,18 @@ def test_help_answers_what_a_user_asks():
     for heading in ("Returns", "Raises", "Examples", "Notes"):
         assert f"{heading}\n{'-' * len(heading)}" in text
     assert all(f"``{room}``" in sj.__doc__ for room in sj._ROOMS)
+
+
+def test_every_python_block_of_a_page_runs():
+    """Doctests by themselves; these by the tests that name them (``blocks``), none besides."""
+    assert all_blocks() == {"devices.md": 3, "extending.md": 1}
+    tests = Path(__file__).parent
+    text = "".join(
+        (tests / name).read_text()
+        for name in ("sharded.py", "test_streaming.py", "test_extending.py")
+    )
+    for page, number in all_blocks().items():
+        assert all(f'blocks("{page}")[{i}]' in text for i in range(number))
 
 
 def test_no_file_is_long():

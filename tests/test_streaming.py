@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse
+from pages import blocks
 from sklearn.linear_model import ElasticNet, Lasso
 
 import sparsejax as sj
@@ -19,6 +20,20 @@ def table(rng):
 
 def cut(X, y, rows=32):
     return [(X[i : i + rows], y[i : i + rows]) for i in range(0, len(X), rows)]
+
+
+def test_page_on_devices(table, tmp_path, monkeypatch):
+    """Its example, on files."""
+    monkeypatch.chdir(tmp_path)
+    X, y = table
+    np.save("X.npy", X)
+    np.save("y.npy", y)
+    page = {"sj": sj}
+    exec(blocks("devices.md")[2], page)
+    reference = Lasso(0.1, tol=1e-14, max_iter=10**6).fit(X, y)
+    np.testing.assert_allclose(page["solution"].coef, reference.coef_, atol=1e-8)
+    assert page["moments"].shape == (N, P)
+    assert (tmp_path / "state.npz").exists()
 
 
 def fit(problem):

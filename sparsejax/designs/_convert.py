@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
-import scipy.sparse
-from jax.experimental import sparse as jsparse
 
 from .._arrays import as_inexact, cast_floats
 from ._base import AbstractDesign
@@ -47,13 +45,10 @@ def _wrap(X: Any) -> AbstractDesign:
         square = design.shape[0] == design.shape[1]
         plain = isinstance(X, lx.IdentityLinearOperator) and square
         return Identity(design.shape[0], design.dtype) if plain else design
-    if scipy.sparse.issparse(X):
-        return from_scipy(X)
-    if isinstance(X, jsparse.BCSR):
-        X = X.to_bcoo()
-    if isinstance(X, jsparse.BCOO):
-        return from_bcoo(cast_floats(X, jnp.result_type(X.dtype, jnp.float32)))
     if not isinstance(X, np.ndarray | jax.Array):
+        sparse = _wrap_sparse(X)
+        if sparse is not None:
+            return sparse
         X = as_inexact(X, "X")
     # Transposed before JAX copies it: NumPy's strides make that free.
     array = as_inexact(X.T, "X")
@@ -61,3 +56,17 @@ def _wrap(X: Any) -> AbstractDesign:
         shape = array.shape[::-1]
         raise ValueError(f"`X` must be a matrix (samples, features); got shape {shape}.")
     return Dense(array)
+
+
+def _wrap_sparse(X: Any) -> AbstractDesign | None:
+    # Importing these takes a sixth of the first call: whoever has an array does not wait for them.
+    import scipy.sparse
+    from jax.experimental import sparse as jsparse
+
+    if scipy.sparse.issparse(X):
+        return from_scipy(X)
+    if isinstance(X, jsparse.BCSR):
+        X = X.to_bcoo()
+    if isinstance(X, jsparse.BCOO):
+        return from_bcoo(cast_floats(X, jnp.result_type(X.dtype, jnp.float32)))
+    return None

@@ -1,18 +1,20 @@
 """A matrix held as its non-zero entries."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
-from jax.experimental import sparse as jsparse
 from jaxtyping import Array, Float, Int
 
 from .._checks import check_finite, is_concrete, values_of
 from ._base import AbstractDesign
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    from jax.experimental import sparse as jsparse
 
 _CHUNK = 2**14  # entries that are looked at together
 _LANES = 4
@@ -236,8 +238,10 @@ def _columns_jvp(primals: Any, tangents: Any) -> Any:
     return _columns(*primals), eqx.filter_jvp(plain, primals[:1], tangents[:1])[1]
 
 
-def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Sparse:
+def from_scipy(matrix: "scipy.sparse.sparray | scipy.sparse.spmatrix") -> Sparse:
     """Triplets of a SciPy sparse matrix, sorted by column, duplicates added."""
+    import scipy.sparse  # not before somebody has such a matrix
+
     csc = scipy.sparse.csc_array(matrix)
     csc.sum_duplicates()
     n, p = matrix.shape  # type: ignore[misc]  # SciPy's stubs leave it open
@@ -247,7 +251,7 @@ def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Sparse:
     return Sparse(jnp.asarray(data), rows, jnp.asarray(cols), (n, p))
 
 
-def from_bcoo(matrix: jsparse.BCOO) -> Sparse:
+def from_bcoo(matrix: "jsparse.BCOO") -> Sparse:
     """Triplets of an unbatched JAX BCOO matrix, sorted by column, duplicates added."""
     if matrix.n_batch or matrix.n_dense:
         raise TypeError("`X` must be a BCOO matrix without batch or dense dimensions.")

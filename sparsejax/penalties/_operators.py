@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from ..designs import AbstractDesign, GridDifferences, as_design
 
@@ -119,6 +118,8 @@ def trend_operator(num_features: int, order: int = 1) -> AbstractDesign:
         raise ValueError(f"`order` must be nonnegative; got {order}.")
     if num_features < order + 2:
         raise ValueError(f"`num_features` must be at least order + 2; got {num_features}.")
+    import scipy.sparse  # not by all who import penalties
+
     matrix = scipy.sparse.csr_array(scipy.sparse.eye_array(num_features))
     for _ in range(order + 1):
         matrix = matrix[1:] - matrix[:-1]
@@ -166,6 +167,8 @@ def incidence_operator(edges: Any, num_features: int | None = None) -> AbstractD
     num_features = int(edges.max()) + 1 if num_features is None else num_features
     if edges.min() < 0 or edges.max() >= num_features or np.any(edges[:, 0] == edges[:, 1]):
         raise ValueError(f"`edges` must join different nodes among the {num_features} there are.")
+    import scipy.sparse  # not by all who import penalties
+
     m = len(edges)
     rows, signs = np.repeat(np.arange(m), 2), np.tile([-1.0, 1.0], m)
     shape = (m, num_features)

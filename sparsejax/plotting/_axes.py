@@ -49,6 +49,13 @@ def strength_axis(ax: Axes, strengths: np.ndarray, marks: Mapping[str, float] | 
     shown = [*strengths.tolist(), *marked.values()]
     ax.set_xscale("log")
     ax.set_xlim(max(shown), min(shown) * 0.95)
+    if max(shown) < 200 * min(shown):
+        # Matplotlib's own labels, powers of ten, are too few or run into each other.
+        from matplotlib.ticker import LogLocator, NullFormatter
+
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("strength (log scale, weaker to the right)")
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
@@ -77,6 +76,8 @@ def minimise(
 
     The gradient is that of the envelope theorem, never the derivative of the inner solve.
     """
+    import optax  # not by all who import solvers
+
     flat, unravel = ravel_pytree(first)
     # Without optax's line search: that evaluates f in three places, each an inner solve to compile.
     quasi_newton = optax.scale_by_lbfgs(memory)
