@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 
 import sparsejax as sj
-from sparsejax.bilevel import SURE, Folds, Holdout, KFold, trust_steps, tune
+from sparsejax.bilevel import SURE, Folds, Holdout, KFold, bracket_steps, trust_steps, tune
 
 SLOW = pytest.mark.slow  # a program of its own
 pytestmark = pytest.mark.usefixtures("float64")
@@ -154,9 +154,9 @@ def test_two_strengths(data):
     both = lambda problem: (problem.penalty.strength, problem.penalty.l1_ratio)  # noqa: E731
     criterion = Holdout(data[0][20:], data[1][20:])
     train = data[0][:20], data[1][:20]
-    tuned = tune(elastic_net(train, (0.3, 0.5)), criterion, where=both)
-    assert tuned.problem.penalty.l1_ratio <= 1
     alone = tune(elastic_net(train, (0.3, 0.5)), criterion)
+    tuned = tune(alone.problem, criterion, where=both)
+    assert tuned.problem.penalty.l1_ratio <= 1
     assert tuned.history.values.min() < alone.history.values.min()
 
 
@@ -262,3 +262,64 @@ def test_trust_steps_are_those_of_the_secant():
     assert at_rest == 0
     assert best.params == pytest.approx(0.4)
     assert scipy.optimize.brentq(slope, 0, 2) == pytest.approx(root, abs=0.05)
+
+
+def descent(function, x, num):
+    """The points that bracket_steps meets."""
+    steps, visited = bracket_steps(), []
+    update = jax.jit(steps.update)
+    x = jnp.array(x)
+    state = steps.init(x)
+    for _ in range(num):
+        visited.append(float(x))
+        value, slope = jax.value_and_grad(function)(x)
+        updates, state = update(slope, state, x, value=value)
+        if updates == 0:
+            return visited
+        x = x + updates
+    return visited
+
+
+def test_bracket_steps_are_those_of_secant_and_cubic():
+    """The secant until a point downhill is known, then the minimum of a cubic, found at once."""
+    cubic = lambda x: (x - 0.3) ** 2 * (x + 2)  # noqa: E731
+    visited = descent(cubic, -0.4, 30)
+    assert visited[1] == pytest.approx(0.6)  # downhill, as far as the radius
+    assert visited[2] == pytest.approx(0.3)
+    # Both sides at the distance of a look, then no more.
+    assert visited[3:] == pytest.approx([0.45, 0.15])
+    parabola = lambda x: (x - 1.5) ** 2  # noqa: E731
+    assert descent(parabola, 0.0, 30)[1:3] == pytest.approx([1.0, 1.5])
+
+
+def test_bracket_steps_look_beyond_the_nearest_minimum():
+    """Ripples on a valley: from every start to the lowest but for what is out of sight."""
+    ripples = lambda x: x**2 - 0.02 * jnp.cos(40 * x)  # noqa: E731
+    grid = np.linspace(-3, 3, 20_001)
+    for start in (-1.3, 0.4, 2.6):
+        visited = descent(ripples, start, 30)
+        assert len(visited) < 30
+        assert ripples(np.array(visited)).min() <= ripples(grid).min() + 0.02
+
+
+def test_bracket_steps_on_a_plateau_and_beside_a_wall():
+    """Where the criterion is equal the newest point counts, and infinity is half-way forbidden."""
+    steps, x = bracket_steps(), jnp.array(2.5)
+    state = steps.init(x)
+    for expected in (1.5, 0.5):
+        updates, state = steps.update(jnp.array(1.0), state, x, value=jnp.array(7.0))
+        x = x + updates
+        assert x == pytest.approx(expected)
+    walled = lambda x: jnp.where(x > 0.5, jnp.inf, -x)  # noqa: E731
+    visited = np.array(descent(walled, 0.0, 30))
+    assert visited[visited <= 0.5].max() == pytest.approx(0.5, abs=4e-3)
+    assert len(visited) < 30
+
+
+def test_bracket_steps_refuses():
+    with pytest.raises(ValueError, match="`look` must be positive"):
+        bracket_steps(look=0.0)
+    with pytest.raises(ValueError, match="takes one parameter"):
+        bracket_steps().init(jnp.zeros(2))
+    with pytest.raises(ValueError, match="pass `value=`"):
+        bracket_steps().update(jnp.zeros(()), bracket_steps().init(jnp.zeros(())), jnp.zeros(()))
