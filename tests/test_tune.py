@@ -283,13 +283,13 @@ def descent(function, x, num):
 def test_bracket_steps_are_those_of_secant_and_cubic():
     """The secant until a point downhill is known, then the minimum of a cubic, found at once."""
     cubic = lambda x: (x - 0.3) ** 2 * (x + 2)  # noqa: E731
-    visited = descent(cubic, -0.4, 30)
-    assert visited[1] == pytest.approx(0.6)  # downhill, as far as the radius
+    visited = descent(cubic, -0.2, 30)
+    assert visited[1] == pytest.approx(0.5)  # downhill, as far as the radius
     assert visited[2] == pytest.approx(0.3)
-    # Both sides at the distance of a look, then no more.
-    assert visited[3:] == pytest.approx([0.45, 0.15])
+    # A look to the side that is not known, then no more.
+    assert visited[3:] == pytest.approx([0.15])
     parabola = lambda x: (x - 1.5) ** 2  # noqa: E731
-    assert descent(parabola, 0.0, 30)[1:3] == pytest.approx([1.0, 1.5])
+    assert descent(parabola, 0.0, 30)[1:4] == pytest.approx([0.7, 1.4, 1.5])
 
 
 def test_bracket_steps_look_beyond_the_nearest_minimum():
@@ -306,13 +306,13 @@ def test_bracket_steps_on_a_plateau_and_beside_a_wall():
     """Where the criterion is equal the newest point counts, and infinity is half-way forbidden."""
     steps, x = bracket_steps(), jnp.array(2.5)
     state = steps.init(x)
-    for expected in (1.5, 0.5):
+    for expected in (1.8, 1.1):
         updates, state = steps.update(jnp.array(1.0), state, x, value=jnp.array(7.0))
         x = x + updates
         assert x == pytest.approx(expected)
     walled = lambda x: jnp.where(x > 0.5, jnp.inf, -x)  # noqa: E731
     visited = np.array(descent(walled, 0.0, 30))
-    assert visited[visited <= 0.5].max() == pytest.approx(0.5, abs=4e-3)
+    assert visited[visited <= 0.5].max() == pytest.approx(0.5, abs=1e-2)
     assert len(visited) < 30
 
 

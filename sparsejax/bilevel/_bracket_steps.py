@@ -26,7 +26,7 @@ class _Point(NamedTuple):
 
 
 def bracket_steps(
-    radius: float = 1.0, shortest: float = 2e-3, look: float = 0.15
+    radius: float = 0.7, shortest: float = 5e-3, look: float = 0.15
 ) -> optax.GradientTransformationExtraArgs:
     """Steps for one parameter to the minimum between the best point and its neighbour downhill.
 
@@ -40,7 +40,7 @@ def bracket_steps(
     Parameters
     ----------
     radius
-        Longest step. The default is a factor of e for a parameter on the logarithmic scale.
+        Longest step. The default is a factor of two for a parameter on the logarithmic scale.
     shortest
         Steps from the best point that would be shorter are not taken.
     look
@@ -61,7 +61,7 @@ def bracket_steps(
     ...     updates, state = steps.update(slope, state, x, value=value)
     ...     x = x + updates
     >>> best = state.points[state.values.argmin()]
-    >>> bool(abs(best - 0.25 ** (1 / 3)) < 2e-3)
+    >>> bool(abs(best - 0.25 ** (1 / 3)) < 5e-3)
     True
 
     Notes
@@ -155,4 +155,4 @@ def _unknown(
 ) -> Bool[Array, ""]:
     """Whether no point has been met at about the distance ``look``."""
     away = side * (state.points - best.x)
-    return ~jnp.any((away >= 0.5 * look) & (away <= 1.5 * look))
+    return ~jnp.any((away >= 0.5 * look) & (away <= 2 * look))
