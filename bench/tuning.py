@@ -111,7 +111,7 @@ def grid(fast: bool, seeds: list[int], cases: dict) -> Iterator[dict]:
                 ),
                 "celer": lambda d=data, g=grid: celer_grid(d, g),
             }
-            found = {way: timed(run, 1 if p > 5000 else 3) for way, run in ways.items()}
+            found = {way: timed(run, 1 if n * p > 10**6 else 3) for way, run in ways.items()}
             errors = {way: held_out(problem, strength) for way, (strength, _) in found.items()}
             best = min(errors.values())
             for way, (strength, seconds) in found.items():
