@@ -1,8 +1,10 @@
 """Tuning: criteria against closed forms and finite differences, descents against grids."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.optimize
 
@@ -202,6 +204,62 @@ def test_leaves_of_any_sign(data):
         tune(problem, KFold(3), where=shift)
 
 
+def deviances():
+    """Held-out losses other than least squares."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(60, 8))
+    risk = X[:, 0] - X[:, 1]
+    labels = (risk + rng.logistic(size=60) > 0).astype(float)
+    times = rng.exponential(np.exp(-risk))
+    survival = np.stack([times, rng.random(60) < 0.7], axis=1)
+    return X, [(sj.losses.Logistic(), labels), (sj.losses.Cox(), survival)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [0, 1], ids=["logistic", "cox"])
+def test_held_out_likelihoods(which):
+    """One strength for held-out labels or survival: the slope is that of differences, and the end
+    is no worse than a grid."""
+    X, losses = deviances()
+    loss, y = losses[which]
+    problem = sj.Problem(X[:40], y[:40], loss, sj.penalties.L1(0.02))
+    criterion = Holdout(X[40:], y[40:])
+
+    @jax.jit
+    def value(strength):
+        at = eqx.tree_at(lambda p: p.penalty.strength, problem, strength)
+        return criterion.value(at, criterion.start(at), 1e-12)[0]
+
+    slope = jax.jit(jax.grad(value))(0.03)
+    difference = (value(0.03 + 1e-6) - value(0.03 - 1e-6)) / 2e-6
+    assert slope == pytest.approx(float(difference), rel=1e-5)
+    grid = [float(value(s)) for s in np.geomspace(0.3, 0.003, 30)]
+    assert tune(problem, criterion, tol=1e-10).history.values.min() <= min(grid) + 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "optimizer",
+    [None, optax.adam(0.1), optax.lbfgs(0.3, linesearch=None)],
+    ids=["trust", "adam", "lbfgs"],
+)
+def test_any_leaves_by_any_optimizer(data, optimizer):
+    """A strength for each group and a learned scale of every feature."""
+    X, y = data
+    groups = np.arange(P) // 3
+    grouped = sj.Problem(X[:20], y[:20], penalty=sj.penalties.GroupL2(0.1, groups, np.ones(4)))
+    scaled = sj.designs.standardise(X)
+    learned = sj.Problem(scaled, y, penalty=sj.penalties.L1(0.3), fit_intercept=True)
+    for problem, criterion, where in (
+        (grouped, Holdout(X[20:], y[20:]), lambda problem: problem.penalty.weights),
+        (learned, KFold(3), lambda problem: problem.X.scale),
+    ):
+        tuned = tune(problem, criterion, 40, optimizer=optimizer, where=where)
+        assert tuned.history.values.min() < 0.9 * tuned.history.values[0]
+        again = value_of(criterion, tuned.problem)
+        assert again == pytest.approx(float(tuned.history.values.min()), rel=1e-4)
+
+
 def test_tuning_again_compiles_nothing(data):
     def traced(problem):
         traced.count += 1
@@ -264,16 +322,18 @@ def test_trust_steps_are_those_of_the_secant():
     assert scipy.optimize.brentq(slope, 0, 2) == pytest.approx(root, abs=0.05)
 
 
+BRACKET = bracket_steps()
+BRACKETED = jax.jit(BRACKET.update)
+
+
 def descent(function, x, num):
     """The points that bracket_steps meets."""
-    steps, visited = bracket_steps(), []
-    update = jax.jit(steps.update)
-    x = jnp.array(x)
-    state = steps.init(x)
+    visited, x = [], jnp.array(x)
+    state = BRACKET.init(x)
     for _ in range(num):
         visited.append(float(x))
         value, slope = jax.value_and_grad(function)(x)
-        updates, state = update(slope, state, x, value=value)
+        updates, state = BRACKETED(slope, state, x, value=value)
         if updates == 0:
             return visited
         x = x + updates
@@ -304,10 +364,10 @@ def test_bracket_steps_look_beyond_the_nearest_minimum():
 
 def test_bracket_steps_on_a_plateau_and_beside_a_wall():
     """Where the criterion is equal the newest point counts, and infinity is half-way forbidden."""
-    steps, x = bracket_steps(), jnp.array(2.5)
-    state = steps.init(x)
+    x = jnp.array(2.5)
+    state = BRACKET.init(x)
     for expected in (1.8, 1.1):
-        updates, state = steps.update(jnp.array(1.0), state, x, value=jnp.array(7.0))
+        updates, state = BRACKETED(jnp.array(1.0), state, x, value=jnp.array(7.0))
         x = x + updates
         assert x == pytest.approx(expected)
     walled = lambda x: jnp.where(x > 0.5, jnp.inf, -x)  # noqa: E731
