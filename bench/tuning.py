@@ -12,7 +12,7 @@ One thread for everyone, float64, compiled before it is timed, medians of repeat
 * ``sure``: the strength by SURE (σ known) and by 5-fold cross-validation: squared error to the
   noiseless targets relative to the best strength of a grid of 100 in hindsight, over seeds.
 
-Writes tuning.csv and tuning_seeds.csv to ``--out``.
+Writes tuning.csv and tuning_seeds.csv to ``--out``; rows of other parts, cases and seeds stay.
 """
 
 from bench.environment import pin
@@ -20,7 +20,6 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
-import csv  # noqa: E402
 import statistics  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
@@ -34,6 +33,7 @@ from sklearn.linear_model import LassoCV  # noqa: E402
 from sklearn.model_selection import KFold  # noqa: E402
 
 import sparsejax as sj  # noqa: E402
+from bench import rows as files  # noqa: E402
 
 FOLDS, GRID, RATIO, TOL = 5, 100, 1e-2, 1e-6
 FEATURES_STEPS = 60
@@ -65,28 +65,33 @@ def main(arguments: list[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--fast", action="store_true", help="smaller data, two seeds")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--seeds", type=int)
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, help="of the grid", default=list(CASES)
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, help="0 to 4 if not told")
     parser.add_argument("--out", type=Path, default=Path("bench/results/tuning"))
     options = parser.parse_args(arguments)
-    seeds = options.seeds or (2 if options.fast else 5)
+    seeds = options.seeds or list(range(2 if options.fast else 5))
     options.out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict] = []
+    rows = [_numbers(row) for row in files.read(options.out / "tuning_seeds.csv")]
     for part in options.parts:
-        for row in PARTS[part](options.fast, seeds):
-            rows.append({"part": part, **row})
+        chosen = {name: CASES[name] for name in options.cases}
+        for row in PARTS[part](options.fast, seeds, chosen):
+            rows = [old for old in rows if _key(old) != _key({"part": part, **row})]
+            rows.append({column: "" for column in COLUMNS} | {"part": part, **row})
             print("  ".join(f"{key}={_shown(value)}" for key, value in rows[-1].items()))
-            _write(options.out / "tuning_seeds.csv", rows)
-    summary = summarise(rows)
-    _write(options.out / "tuning.csv", summary)
+            files.write(sorted(rows, key=_order), options.out / "tuning_seeds.csv")
+    summary = summarise(sorted(rows, key=_order))
+    files.write(summary, options.out / "tuning.csv")
     for row in summary:
         print("  ".join(f"{key}={_shown(value)}" for key, value in row.items()))
 
 
-def grid(fast: bool, seeds: int) -> Iterator[dict]:
+def grid(fast: bool, seeds: list[int], cases: dict) -> Iterator[dict]:
     """Criterion and seconds of every way to choose one strength."""
-    cases = {"200x2000": (200, 2000, 0.0)} if fast else CASES
+    cases = {"200x2000": (200, 2000, 0.0)} if fast else cases
     for name, (n, p, rho) in cases.items():
-        for seed in range(seeds):
+        for seed in seeds:
             data = make(n, p, seed, rho)
             problem = sj.Problem(data.X, data.y, penalty=sj.penalties.L1(1.0), fit_intercept=True)
             largest = float(sj.strength_max(problem))
@@ -106,7 +111,7 @@ def grid(fast: bool, seeds: int) -> Iterator[dict]:
                 ),
                 "celer": lambda d=data, g=grid: celer_grid(d, g),
             }
-            found = {way: timed(run, 1 if p > 5000 else 3) for way, run in ways.items()}
+            found = {way: timed(run, 1 if n * p > 10**6 else 3) for way, run in ways.items()}
             errors = {way: held_out(problem, strength) for way, (strength, _) in found.items()}
             best = min(errors.values())
             for way, (strength, seconds) in found.items():
@@ -128,10 +133,10 @@ CASES = {
 }
 
 
-def features(fast: bool, seeds: int) -> Iterator[dict]:
+def features(fast: bool, seeds: list[int], _: dict) -> Iterator[dict]:
     """A strength for every feature against one for all, on data that neither has seen."""
     n, p = (60, 100) if fast else (200, 1000)
-    for seed in range(seeds):
+    for seed in seeds:
         data = make(3 * n, p, seed, 0.0, 10)
         parts = [slice(k * n, (k + 1) * n) for k in range(3)]
         (train, held, test) = ((data.X[part], data.y[part]) for part in parts)
@@ -158,10 +163,10 @@ def features(fast: bool, seeds: int) -> Iterator[dict]:
         }
 
 
-def sure(fast: bool, seeds: int) -> Iterator[dict]:
+def sure(fast: bool, seeds: list[int], _: dict) -> Iterator[dict]:
     """Risk of the strengths that SURE and cross-validation choose, over the best in hindsight."""
     n, p = (60, 100) if fast else (200, 1000)
-    for seed in range(seeds):
+    for seed in seeds:
         data = make(n, p, seed)
         problem = sj.Problem(data.X, data.y, penalty=sj.penalties.L1(1.0), fit_intercept=True)
         solutions = sj.path(problem, num=GRID, ratio=1e-3, tol=TOL)
@@ -186,6 +191,10 @@ def sure(fast: bool, seeds: int) -> Iterator[dict]:
             }
 
 
+COLUMNS = (
+    *("part", "case", "seed", "method", "seconds", "over_grid", "criterion", "strength"),
+    *("test_error", "risk"),
+)
 PARTS = {"grid": grid, "features": features, "sure": sure}
 
 
@@ -244,7 +253,7 @@ def summarise(rows: list[dict]) -> list[dict]:
         line = {"part": part, "case": case, "method": method, "seeds": len(chosen)}
         line["seconds"] = statistics.median(r["seconds"] for r in chosen)
         for name in ("over_grid", "criterion", "risk", "test_error"):
-            values = np.array([r[name] for r in chosen if name in r])
+            values = np.array([r[name] for r in chosen if r[name] != ""])
             known = values.size > 0
             line[name] = float(values.mean()) if known else ""
             low, high = interval(values) if known else ("", "")
@@ -260,12 +269,19 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _write(file: Path, rows: list[dict]) -> None:
-    fields = list(dict.fromkeys(key for row in rows for key in row))
-    with open(file, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, fields)
-        writer.writeheader()
-        writer.writerows(rows)
+def _key(row: dict) -> tuple:
+    return row["part"], row["case"], row["seed"], row["method"]
+
+
+def _order(row: dict) -> tuple:
+    """By part, case and seed; methods as they came."""
+    return list(PARTS).index(row["part"]), [*CASES, row["case"]].index(row["case"]), row["seed"]
+
+
+def _numbers(row: dict[str, str]) -> dict:
+    texts = ("part", "case", "method")
+    values = {k: v if k in texts or v == "" else float(v) for k, v in row.items()}
+    return values | {"seed": int(row["seed"])}
 
 
 def _shown(value: object) -> str:

@@ -24,7 +24,7 @@ def support_tangent(
     support = penalty.support(coef)
     n, p = problem.X.shape
     bound = min(penalty.max_support(n, p), p, _LARGEST)
-    widths = (*(width for width in (64, 256, 1024, 4096) if width < bound), bound)
+    widths = (*(width for width in (64, 128, 256, 1024, 4096) if width < bound), bound)
 
     # Recomputed in the backward pass: a switch would keep what every branch could need.
     @jax.checkpoint

@@ -36,7 +36,7 @@ PROMISED = {
     "designs": "standardise as_design AbstractDesign",
     "solvers": "Auto Bregman WorkingSet VarPro FISTA CoordinateDescent SemismoothNewton MultiStage "
     "IRLS LocalSearch HardThresholdingPursuit Lockstep PolishedFISTA",
-    "bilevel": "tune trust_steps Holdout KFold Folds SURE",
+    "bilevel": "tune bracket_steps trust_steps Holdout KFold Folds SURE",
     "resampling": "bootstrap stability_selection cross_validate",
     "plotting": "path cross_validation convergence selection sparsity singular_values",
     "streaming": "accumulate Moments npy_chunks parquet_chunks",

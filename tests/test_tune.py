@@ -1,13 +1,15 @@
 """Tuning: criteria against closed forms and finite differences, descents against grids."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.optimize
 
 import sparsejax as sj
-from sparsejax.bilevel import SURE, Folds, Holdout, KFold, trust_steps, tune
+from sparsejax.bilevel import SURE, Folds, Holdout, KFold, bracket_steps, trust_steps, tune
 
 SLOW = pytest.mark.slow  # a program of its own
 pytestmark = pytest.mark.usefixtures("float64")
@@ -154,9 +156,9 @@ def test_two_strengths(data):
     both = lambda problem: (problem.penalty.strength, problem.penalty.l1_ratio)  # noqa: E731
     criterion = Holdout(data[0][20:], data[1][20:])
     train = data[0][:20], data[1][:20]
-    tuned = tune(elastic_net(train, (0.3, 0.5)), criterion, where=both)
-    assert tuned.problem.penalty.l1_ratio <= 1
     alone = tune(elastic_net(train, (0.3, 0.5)), criterion)
+    tuned = tune(alone.problem, criterion, where=both)
+    assert tuned.problem.penalty.l1_ratio <= 1
     assert tuned.history.values.min() < alone.history.values.min()
 
 
@@ -200,6 +202,62 @@ def test_leaves_of_any_sign(data):
     assert np.any(np.asarray(tuned.problem.offset) < 0)
     with pytest.raises(ValueError, match="pass `positive=False`"):
         tune(problem, KFold(3), where=shift)
+
+
+def deviances():
+    """Held-out losses other than least squares."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(60, 8))
+    risk = X[:, 0] - X[:, 1]
+    labels = (risk + rng.logistic(size=60) > 0).astype(float)
+    times = rng.exponential(np.exp(-risk))
+    survival = np.stack([times, rng.random(60) < 0.7], axis=1)
+    return X, [(sj.losses.Logistic(), labels), (sj.losses.Cox(), survival)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [0, 1], ids=["logistic", "cox"])
+def test_held_out_likelihoods(which):
+    """One strength for held-out labels or survival: the slope is that of differences, and the end
+    is no worse than a grid."""
+    X, losses = deviances()
+    loss, y = losses[which]
+    problem = sj.Problem(X[:40], y[:40], loss, sj.penalties.L1(0.02))
+    criterion = Holdout(X[40:], y[40:])
+
+    @jax.jit
+    def value(strength):
+        at = eqx.tree_at(lambda p: p.penalty.strength, problem, strength)
+        return criterion.value(at, criterion.start(at), 1e-12)[0]
+
+    slope = jax.jit(jax.grad(value))(0.03)
+    difference = (value(0.03 + 1e-6) - value(0.03 - 1e-6)) / 2e-6
+    assert slope == pytest.approx(float(difference), rel=1e-5)
+    grid = [float(value(s)) for s in np.geomspace(0.3, 0.003, 30)]
+    assert tune(problem, criterion, tol=1e-10).history.values.min() <= min(grid) + 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "optimizer",
+    [None, optax.adam(0.1), optax.lbfgs(0.3, linesearch=None)],
+    ids=["trust", "adam", "lbfgs"],
+)
+def test_any_leaves_by_any_optimizer(data, optimizer):
+    """A strength for each group and a learned scale of every feature."""
+    X, y = data
+    groups = np.arange(P) // 3
+    grouped = sj.Problem(X[:20], y[:20], penalty=sj.penalties.GroupL2(0.1, groups, np.ones(4)))
+    scaled = sj.designs.standardise(X)
+    learned = sj.Problem(scaled, y, penalty=sj.penalties.L1(0.3), fit_intercept=True)
+    for problem, criterion, where in (
+        (grouped, Holdout(X[20:], y[20:]), lambda problem: problem.penalty.weights),
+        (learned, KFold(3), lambda problem: problem.X.scale),
+    ):
+        tuned = tune(problem, criterion, 40, optimizer=optimizer, where=where)
+        assert tuned.history.values.min() < 0.9 * tuned.history.values[0]
+        again = value_of(criterion, tuned.problem)
+        assert again == pytest.approx(float(tuned.history.values.min()), rel=1e-4)
 
 
 def test_tuning_again_compiles_nothing(data):
@@ -262,3 +320,66 @@ def test_trust_steps_are_those_of_the_secant():
     assert at_rest == 0
     assert best.params == pytest.approx(0.4)
     assert scipy.optimize.brentq(slope, 0, 2) == pytest.approx(root, abs=0.05)
+
+
+BRACKET = bracket_steps()
+BRACKETED = jax.jit(BRACKET.update)
+
+
+def descent(function, x, num):
+    """The points that bracket_steps meets."""
+    visited, x = [], jnp.array(x)
+    state = BRACKET.init(x)
+    for _ in range(num):
+        visited.append(float(x))
+        value, slope = jax.value_and_grad(function)(x)
+        updates, state = BRACKETED(slope, state, x, value=value)
+        if updates == 0:
+            return visited
+        x = x + updates
+    return visited
+
+
+def test_bracket_steps_are_those_of_secant_and_cubic():
+    """The secant until a point downhill is known, then the minimum of a cubic, found at once."""
+    cubic = lambda x: (x - 0.3) ** 2 * (x + 2)  # noqa: E731
+    visited = descent(cubic, -0.2, 30)
+    assert visited[1] == pytest.approx(0.5)  # downhill, as far as the radius
+    assert visited[2] == pytest.approx(0.3)
+    # A look to the side that is not known, then no more.
+    assert visited[3:] == pytest.approx([0.15])
+    parabola = lambda x: (x - 1.5) ** 2  # noqa: E731
+    assert descent(parabola, 0.0, 30)[1:4] == pytest.approx([0.7, 1.4, 1.5])
+
+
+def test_bracket_steps_look_beyond_the_nearest_minimum():
+    """Ripples on a valley: from every start to the lowest but for what is out of sight."""
+    ripples = lambda x: x**2 - 0.02 * jnp.cos(40 * x)  # noqa: E731
+    grid = np.linspace(-3, 3, 20_001)
+    for start in (-1.3, 0.4, 2.6):
+        visited = descent(ripples, start, 30)
+        assert len(visited) < 30
+        assert ripples(np.array(visited)).min() <= ripples(grid).min() + 0.02
+
+
+def test_bracket_steps_on_a_plateau_and_beside_a_wall():
+    """Where the criterion is equal the newest point counts, and infinity is half-way forbidden."""
+    x = jnp.array(2.5)
+    state = BRACKET.init(x)
+    for expected in (1.8, 1.1):
+        updates, state = BRACKETED(jnp.array(1.0), state, x, value=jnp.array(7.0))
+        x = x + updates
+        assert x == pytest.approx(expected)
+    walled = lambda x: jnp.where(x > 0.5, jnp.inf, -x)  # noqa: E731
+    visited = np.array(descent(walled, 0.0, 30))
+    assert visited[visited <= 0.5].max() == pytest.approx(0.5, abs=1e-2)
+    assert len(visited) < 30
+
+
+def test_bracket_steps_refuses():
+    with pytest.raises(ValueError, match="`look` must be positive"):
+        bracket_steps(look=0.0)
+    with pytest.raises(ValueError, match="takes one parameter"):
+        bracket_steps().init(jnp.zeros(2))
+    with pytest.raises(ValueError, match="pass `value=`"):
+        bracket_steps().update(jnp.zeros(()), bracket_steps().init(jnp.zeros(())), jnp.zeros(()))

@@ -1,5 +1,6 @@
 """Tuning: criteria of prediction, minimised through the solution's derivative."""
 
+from ._bracket_steps import bracket_steps as bracket_steps
 from ._criteria import (
     AbstractCriterion as AbstractCriterion,
     Folds as Folds,

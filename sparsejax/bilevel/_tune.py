@@ -15,12 +15,16 @@ from .._problem import Problem
 from .._solution import Solution
 from .._solve import solve
 from ..penalties import AbstractStrengthPenalty
+from ._bracket_steps import bracket_steps
 from ._criteria import AbstractCriterion
 from ._trust_steps import trust_steps
 
-_SHORTEST = 1e-3  # step that is still worth an evaluation
-# One object each, so that tuning again compiles nothing. A percent is enough of a logarithm.
-_DEFAULT, _OF_LOGARITHMS = trust_steps(), trust_steps(shortest=1e-2)
+# One object each, so that tuning again compiles nothing. A percent is enough of many logarithms.
+_OF_ONE, _OF_LOGARITHMS, _OF_OTHERS = (
+    bracket_steps(),
+    trust_steps(shortest=1e-2),
+    trust_steps(shortest=1e-3),
+)
 
 
 class History(eqx.Module):
@@ -70,9 +74,9 @@ def tune(
     Positive parameters are moved on the logarithmic scale, so that they stay positive and a step
     means the same at any size. Every inner solve starts from the one before; all steps run in one
     compiled call. The best parameters met are returned, not the last. Where the criterion is flat,
-    as it is at strengths so large that no coefficient is left, all parameters go down. The
-    criterion is not evaluated again once steps are shorter than 1e-3, or by default than 1 % of
-    positive parameters: the history stays as it is.
+    as it is at strengths so large that no coefficient is left, all parameters go down. Once the
+    optimizer has no further step to take, the criterion is not evaluated again: the history stays
+    as it is. This is a descent: the criterion may have a lower minimum further away.
 
     Parameters
     ----------
@@ -83,8 +87,9 @@ def tune(
     steps
         Evaluations of the criterion and its gradient at most.
     optimizer
-        An Optax transformation of the logarithms; by default ``trust_steps(shortest=0.01)``, or
-        ``trust_steps()`` of leaves that are not positive.
+        An Optax transformation of the logarithms; by default ``bracket_steps()`` of one parameter
+        and ``trust_steps(shortest=0.01)`` of several, or ``trust_steps(shortest=0.001)`` of leaves
+        that are not positive. Updates that are all zero end the descent.
     where
         Picks the leaves to tune: one strength (that of the penalty, by default), one for every
         feature, sample weights, or whatever else is in the problem.
@@ -131,10 +136,16 @@ def tune(
     if positive:
         _check_positive(where(problem))
     if optimizer is None:
-        optimizer = _OF_LOGARITHMS if positive else _DEFAULT
+        optimizer = _default_optimizer(where(problem), positive)
     best, history = _descend(problem, criterion, steps, optimizer, where, tol, positive)
     tuned = eqx.tree_at(where, problem, best)
     return Tuned(tuned, solve(tuned, tol=tol), history)
+
+
+def _default_optimizer(leaves: Any, positive: bool) -> optax.GradientTransformation:
+    if not positive:
+        return _OF_OTHERS
+    return _OF_ONE if optax.tree.size(leaves) == 1 else _OF_LOGARITHMS
 
 
 def _strength(problem: Problem) -> Float[Array, ""]:
@@ -188,7 +199,7 @@ def _descend(
         better = value < state.best_value
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best)
         least = jnp.minimum(value, state.best_value)
-        settled = optax.tree.norm(updates, ord=jnp.inf) < _SHORTEST
+        settled = optax.tree.norm(updates, ord=jnp.inf) == 0
         moved = optax.apply_updates(params, updates)
         return _State(moved, inner, init, least, best, settled), (value, params)
 
