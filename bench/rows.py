@@ -20,3 +20,11 @@ def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def updated(
+    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], keys: Sequence[str]
+) -> list[Mapping[str, Any]]:
+    """Rows that were measured again in the place of those with the same keys, others at the end."""
+    rows = {tuple(row[key] for key in keys): row for row in (*old, *new)}
+    return list(rows.values())

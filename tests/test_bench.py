@@ -164,6 +164,14 @@ def test_structures_are_judged_and_timed():
     assert np.isinf(poor["error"])
 
 
+def test_solvers_that_are_not_run_keep_their_rows():
+    from bench import rows
+
+    old = [{"case": "a", "solver": name, "seconds": "1"} for name in ("ours", "theirs")]
+    new = [{"case": "a", "solver": "ours", "seconds": 2.0}, {"case": "b", "solver": "ours"}]
+    assert rows.updated(old, new, ("case", "solver")) == [new[0], old[1], new[1]]
+
+
 def test_structures_agree_on_transport():
     pytest.importorskip("cvxpy")
     from bench.structures.interpolation import mesh

@@ -57,6 +57,14 @@ def test_transport_on_a_cycle():
     np.testing.assert_allclose(solution.objective, 5.0, rtol=1e-8)
 
 
+def test_many_sparse_constraints_are_for_primal_dual():
+    for rows, solver in ((128, solvers.Bregman), (129, solvers.PrimalDual)):
+        design = scipy.sparse.eye_array(rows, format="csr")
+        for X, expected in ((design, solver), (design.toarray(), solvers.Bregman)):
+            problem = sj.Problem(X, np.ones(rows), losses.Equality(), penalties.L1(1.0))
+            assert isinstance(solvers.Auto().choose(problem), expected)
+
+
 @pytest.mark.slow
 def test_groups_end_in_the_limit():
     """An intercept, and rows that are free."""

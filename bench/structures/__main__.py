@@ -4,8 +4,8 @@ Warm, one thread for every library, float64, in one process but for adelie; the 
 Designs lie as each library wants them before the clock starts. Each solver's tolerance is tightened
 until an independent NumPy judge says that the target is met, and that setting is timed. Writes
 structures.csv: the median of ``--repeats`` runs per problem, strength and solver, the error that
-was reached, and the seconds of the first call (compilation). Cases that are not run keep their
-rows.
+was reached, and the seconds of the first call (compilation). Cases and solvers that are not run
+keep their rows.
 """
 
 from bench.environment import pin
@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 from bench import measure  # noqa: E402
 from bench.designs import DesignUnavailable  # noqa: E402
 from bench.processes import SolverError  # noqa: E402
-from bench.rows import read, write  # noqa: E402
+from bench.rows import read, updated, write  # noqa: E402
 from bench.structures.case import Case, Elsewhere, Solver  # noqa: E402
 from bench.structures.denoising import photograph  # noqa: E402
 from bench.structures.group_lasso import group_lasso  # noqa: E402
@@ -136,9 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
             new = list(cell(case, strength, options.repeats, options.budget))
             for row in new:
                 print({k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()})
-            measured = (case.name, strength)
-            others = [row for row in read(table) if (row["case"], row["strength"]) != measured]
-            write([*others, *new], table)
+            write(updated(read(table), new, ("case", "strength", "solver")), table)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ class Auto(AbstractSolver):
     For least squares, working sets where the penalty allows, and VarPro for the trace norm of
     coefficients of dense designs whose smaller side can be diagonalised; for other smooth losses
     that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
-    Bregman for hard constraints where the penalty allows, FISTA for denoising by ``Analysis``, and
-    PrimalDual for other losses without a gradient and other ``Analysis``. For concave penalties,
+    Bregman for hard constraints where the penalty allows, unless they are many and sparse, FISTA
+    for denoising by ``Analysis``, and PrimalDual for those, for other losses without a gradient and
+    for other ``Analysis``. For concave penalties,
     working sets where the loss is quadratic (coordinate descent where the slope at zero is
     infinite) and proximal Newton over them where it is a smooth sum over samples, IRLS for hard
     constraints; else, and for groups, rows and singular values, FISTA where the curvature of the

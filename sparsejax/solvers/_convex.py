@@ -3,6 +3,7 @@
 from .._dual import needs_dual
 from .._problem import Problem
 from ..designs._dense import is_dense
+from ..designs._sparse import is_sparse
 from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
 from ..losses._profiled import Profiled
 from ..losses._tilted import Tilted
@@ -15,6 +16,7 @@ from ._prox_newton import ProxNewton, quadratic_solver
 from ._varpro import VarPro, per_task
 
 _FACTORISED = 3000  # targets to be met, up to which a dense system of them is soon solved
+_SPARSE = 128  # the same where products with X take next to nothing
 _DIAGONALISED = 1000  # side of a design up to which its eigenvectors are soon found
 
 
@@ -35,7 +37,8 @@ def convex_solver(problem: Problem) -> AbstractSolver:
 
 def _is_pursuit(problem: Problem) -> bool:
     """Whether targets are to be met by few coefficients, and few enough to factorise."""
-    constrained = isinstance(problem.loss, Equality) and problem.X.shape[0] <= _FACTORISED
+    most = _SPARSE if is_sparse(problem.X) else _FACTORISED
+    constrained = isinstance(problem.loss, Equality) and problem.X.shape[0] <= most
     newton = isinstance(problem.penalty, AbstractNewtonPenalty)
     return constrained and newton and not problem.loss.outputs(problem.y)
 
