@@ -104,12 +104,13 @@ def _by_hand(method):
 
 
 def _refitted_to_dense_outputs(W, X, D):
-    """Wanda's mask, and least squares to what the dense model makes of its own inputs."""
+    """Wanda's mask, and damped least squares to what the dense model makes of its inputs."""
     mask = np.asarray(nn.wanda(W, jnp.linalg.norm(X, axis=0), PATTERN)[1])
     W, X, D = (np.asarray(a, float) for a in (W, X, D))
-    weight = np.zeros_like(W)
+    weight, ridge = np.zeros_like(W), np.sqrt(0.01 * np.mean(np.sum(X**2, axis=0)))
     for i, row in enumerate(mask):
-        weight[i, row] = np.linalg.lstsq(X[:, row], D @ W[i])[0]
+        A = np.concatenate([X[:, row], ridge * np.eye(row.sum())])
+        weight[i, row] = np.linalg.lstsq(A, np.concatenate([D @ W[i], ridge * W[i, row]]))[0]
     return jnp.asarray(weight, jnp.float32)
 
 

@@ -56,19 +56,20 @@ class Refitted(eqx.Module):
     method
         A name or a function, as of ``prune_layerwise``.
     damping
-        As of ``refit``.
+        As of ``refit``. Without any, few calibration data are overfitted, and errors build up over
+        the blocks (docs/limits.md).
 
     Examples
     --------
     >>> import jax.numpy as jnp, sparsejax as sj
     >>> seen = sj.nn.InputStatistics.zeros(2).update(jnp.array([[1.0, 1.0], [1.0, 0.0]]))
     >>> method = sj.nn.Refitted("wanda")
-    >>> method(jnp.array([[2.0, 1.0]]), seen, sj.nn.Unstructured(0.5))[0].round(3).tolist()
+    >>> method(jnp.array([[2.0, 1.0]]), seen, sj.nn.Unstructured(0.5))[0].round(1).tolist()
     [[2.5, 0.0]]
     """
 
     method: str | Method = eqx.field(static=True)
-    damping: float = 0.0
+    damping: float = 0.01
 
     def __call__(
         self, W: Float[Array, "out in"], statistics: InputStatistics, pattern: AbstractPattern
