@@ -16,7 +16,7 @@ from ..penalties._base import per_row
 from ..penalties._block_matrix import BlockMatrix
 from ._curvature import AbstractCurvature, positive_solve
 
-_MANY = 1024  # features whose factorisation takes longer than all else
+MANY = 1024  # features whose factorisation takes longer than all else
 
 
 class GramProblem(eqx.Module):
@@ -62,7 +62,7 @@ class GramProblem(eqx.Module):
         """The widths and the numbers between: factorising costs the cube of the size."""
         sizes = set(self.widths)
         for low, high in itertools.pairwise(self.widths):
-            parts = 4 if low >= _MANY else 2
+            parts = 4 if low >= MANY else 2
             sizes |= set(range(low, high, max((high - low) // parts, 1)))
         return tuple(sorted(sizes))
 
