@@ -74,14 +74,15 @@ def main(arguments: list[str] | None = None) -> None:
     seeds = options.seeds or list(range(2 if options.fast else 5))
     options.out.mkdir(parents=True, exist_ok=True)
     rows = [_numbers(row) for row in files.read(options.out / "tuning_seeds.csv")]
+    cases = {name: CASES[name] for name in options.cases}
     for part in options.parts:
-        chosen = {name: CASES[name] for name in options.cases}
-        for row in PARTS[part](options.fast, seeds, chosen):
-            rows = [old for old in rows if _key(old) != _key({"part": part, **row})]
-            rows.append({column: "" for column in COLUMNS} | {"part": part, **row})
-            print("  ".join(f"{key}={_shown(value)}" for key, value in rows[-1].items()))
-            files.write(sorted(rows, key=_order), options.out / "tuning_seeds.csv")
-    summary = summarise(sorted(rows, key=_order))
+        for found in PARTS[part](options.fast, seeds, cases):
+            row = dict.fromkeys(COLUMNS, "") | {"part": part, **found}
+            print("  ".join(f"{key}={_shown(value)}" for key, value in row.items()))
+            updated = files.updated(rows, [row], ("part", "case", "seed", "method"))
+            rows = sorted(updated, key=_order)
+            files.write(rows, options.out / "tuning_seeds.csv")
+    summary = summarise(rows)
     files.write(summary, options.out / "tuning.csv")
     for row in summary:
         print("  ".join(f"{key}={_shown(value)}" for key, value in row.items()))
@@ -267,10 +268,6 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     draws = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _key(row: dict) -> tuple:
-    return row["part"], row["case"], row["seed"], row["method"]
 
 
 def _order(row: dict) -> tuple:

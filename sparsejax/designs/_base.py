@@ -48,3 +48,9 @@ class AbstractDesign(eqx.Module):
     @abc.abstractmethod
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         """Σ_i row_weights_i X_ij² for every column j."""
+
+
+def underlying(design: AbstractDesign) -> AbstractDesign:
+    """What is standardised, or else the design itself."""
+    base = getattr(design, "base", None)
+    return design if base is None else underlying(base)

@@ -64,9 +64,3 @@ class Dense(AbstractDesign):
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         return self.features**2 @ row_weights
-
-
-def is_dense(design: AbstractDesign) -> bool:
-    """Whether it is one array in the end, standardised or not."""
-    base = getattr(design, "base", None)
-    return isinstance(design, Dense) if base is None else is_dense(base)

@@ -263,9 +263,3 @@ def from_bcoo(matrix: "jsparse.BCOO") -> Sparse:
     # Padding entries point one past the end: they become zeros in the last place.
     data = jnp.where((rows < n) & (cols < p), matrix.data[order], 0.0)
     return Sparse(data, jnp.minimum(rows, n - 1), jnp.minimum(cols, p - 1), (n, p))
-
-
-def is_sparse(design: AbstractDesign) -> bool:
-    """Whether its nonzero entries are listed, standardised or not."""
-    base = getattr(design, "base", None)
-    return isinstance(design, Sparse) if base is None else is_sparse(base)

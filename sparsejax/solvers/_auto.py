@@ -25,12 +25,11 @@ class Auto(AbstractSolver):
     that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
     Bregman for hard constraints where the penalty allows, unless they are many and sparse, FISTA
     for denoising by ``Analysis``, and PrimalDual for those, for other losses without a gradient and
-    for other ``Analysis``. For concave penalties,
-    working sets where the loss is quadratic (coordinate descent where the slope at zero is
-    infinite) and proximal Newton over them where it is a smooth sum over samples, IRLS for hard
-    constraints; else, and for groups, rows and singular values, FISTA where the curvature of the
-    loss is bounded, else MultiStage. For ``Cardinality``, local search where the loss is quadratic,
-    else FISTA.
+    for other ``Analysis``. For concave penalties, working sets where the loss is quadratic
+    (coordinate descent where the slope at zero is infinite) and proximal Newton over them where it
+    is a smooth sum over samples, IRLS for hard constraints; else, and for groups, rows and singular
+    values, FISTA where the curvature of the loss is bounded, else MultiStage. For ``Cardinality``,
+    local search where the loss is quadratic, else FISTA.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps

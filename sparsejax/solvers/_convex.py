@@ -2,8 +2,8 @@
 
 from .._dual import needs_dual
 from .._problem import Problem
-from ..designs._dense import is_dense
-from ..designs._sparse import is_sparse
+from ..designs import Dense, Sparse
+from ..designs._base import underlying
 from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
 from ..losses._profiled import Profiled
 from ..losses._tilted import Tilted
@@ -37,7 +37,7 @@ def convex_solver(problem: Problem) -> AbstractSolver:
 
 def _is_pursuit(problem: Problem) -> bool:
     """Whether targets are to be met by few coefficients, and few enough to factorise."""
-    most = _SPARSE if is_sparse(problem.X) else _FACTORISED
+    most = _SPARSE if isinstance(underlying(problem.X), Sparse) else _FACTORISED
     constrained = isinstance(problem.loss, Equality) and problem.X.shape[0] <= most
     newton = isinstance(problem.penalty, AbstractNewtonPenalty)
     return constrained and newton and not problem.loss.outputs(problem.y)
@@ -50,4 +50,4 @@ def _is_thin(problem: Problem) -> bool:
     if problem.penalty.shape is not None:
         design = per_task(problem.X)
         return design is not None and design.X.shape[1] <= _DIAGONALISED
-    return min(problem.X.shape) <= _DIAGONALISED and is_dense(problem.X)
+    return min(problem.X.shape) <= _DIAGONALISED and isinstance(underlying(problem.X), Dense)

@@ -10,7 +10,8 @@ import lineax as lx
 from jaxtyping import Array, Float
 
 from ..._problem import Problem, matvec, rmatvec
-from ...designs._dense import is_dense
+from ...designs import Dense
+from ...designs._base import underlying
 from ...losses import Equality
 from ...penalties._base import per_row
 from ._minimise import AbstractProjection
@@ -133,7 +134,8 @@ def system_of(problem: Problem, name: SystemName) -> AbstractSystem:
     n, p = problem.X.shape
     if name == "auto":
         dual = n < p or isinstance(problem.loss, Equality)
-        name = ("dual" if dual else "primal") if is_dense(problem.X) else "cg"
+        dense = isinstance(underlying(problem.X), Dense)
+        name = ("dual" if dual else "primal") if dense else "cg"
     return {"primal": Primal, "dual": Dual, "cg": ConjugateGradient}[name](problem)
 
 
