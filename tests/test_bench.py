@@ -89,6 +89,7 @@ def test_objective_criterion_forgives_a_poor_dual_point():
     assert chosen["poor", 1e-6, "objective"] is poor
 
 
+@pytest.mark.slow
 def test_worker_out_of_time_is_ended_and_started_again(tiny, tmp_path):
     designs.save(tiny, tmp_path)
     strength = gap.strength_max(tiny.X, tiny.y) / 5

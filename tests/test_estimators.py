@@ -232,6 +232,7 @@ def test_tuning_beats_its_grid_and_finds_the_fine_grids_minimum():
     np.testing.assert_allclose(tuned.coef_, expected.coef_, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_tuning_measures_what_cross_validation_measures():
     X, y = data()
     w = weights()

@@ -165,6 +165,7 @@ def states(algorithm, rule, penalties, sets, num):
     return found
 
 
+@pytest.mark.slow
 def test_unused_weights_keep_their_values_and_come_back_with_them(sets):
     found = states(rl.TD3BC(), RULE, PENALTIES, sets, 10)
     names, returned, changes = ("actor", "critics"), 0, []

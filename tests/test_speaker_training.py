@@ -56,6 +56,7 @@ def trained(network, voices):
     return train(network, voices)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(network, voices):
     long = train(network, voices, epochs=60)
     assert long.losses.shape == (60,)  # a batch of 8 of 15 recordings an epoch
