@@ -42,6 +42,15 @@ def _free_programs() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _same_environment() -> Iterator[None]:
+    """What a module changes is for itself: benches pin threads when they are imported."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="module")
 def float64() -> Iterator[None]:
     """Double precision for one module; the library itself never flips this switch."""
