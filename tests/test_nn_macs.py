@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from sparsejax.nn import count_macs
+from sparsejax.nn import cost, count_macs
 
 KEY = jax.random.key(0)
 
@@ -48,3 +48,19 @@ def test_calls_loops_and_branches():
     with pytest.raises(ValueError, match="inside a `while` loop"):
         count_macs(lambda x: jax.lax.while_loop(lambda x: x[0] > 0, lambda x: W @ x, x), W[0])
     assert count_macs(lambda x: jax.lax.while_loop(lambda x: x < 3, lambda x: x + 1, x), 0) == 0
+
+
+def test_cost():
+    """The time is that of the call: a hundred products in turn take longer than one."""
+    W = jnp.ones((256, 256)) / 256
+
+    def times(steps):
+        return lambda x: jax.lax.fori_loop(0, steps, lambda _, x: W @ x, x)
+
+    few, many = (cost(times(steps), W, repeats=5) for steps in (1, 100))
+    assert (few.macs, many.macs) == (256**3, 100 * 256**3)
+    assert 0 < few.seconds < few.compile_seconds
+    assert 5 * few.seconds < many.seconds
+    assert f"{256**3:,}" in str(few)
+    with pytest.raises(ValueError, match="`repeats` must be a positive integer; got 0"):
+        cost(times(1), W, repeats=0)

@@ -3,6 +3,7 @@
 from ._block import Block as Block
 from ._bordered_conv import BorderedConv as BorderedConv
 from ._channel import Channel as Channel
+from ._cost import Cost as Cost, cost as cost
 from ._distributions import erk as erk, uniform as uniform
 from ._drop_and_grow import drop_and_grow as drop_and_grow
 from ._factorisation import Factorised as Factorised, factorise as factorise
