@@ -17,7 +17,7 @@ from ..penalties import L0, AbstractVariationalPenalty, RowL2
 from ._base import AbstractSolver, check_one_target, is_concave
 from ._coordinate_descent import CoordinateDescent
 from ._prox_newton import quadratic_solver
-from ._varpro._concave import RESTING, begun, stationary_without
+from ._varpro._concave import RESTING, continuation_start, stationary_without
 from ._varpro._finish import sparsified, without_resting
 from ._varpro._ridge import WeightedRidge
 from ._varpro._systems import AbstractSystem, Ridge, SystemName, system_of
@@ -162,7 +162,7 @@ def _continued(
     limit: Int[Array, ""],
 ) -> tuple[Float[Array, "p ..."], Float[Array, ""], Int[Array, ""]]:
     """The coefficients at the last ε, that ε, and the steps taken."""
-    coef, size, widest = begun(problem, start)
+    coef, size, widest = continuation_start(problem, start)
     last = (_ROUGH if _is_polished(problem) else jnp.finfo(size.dtype).eps ** 0.5) * size
 
     def unfinished(state: _State) -> Bool[Array, ""]:

@@ -90,7 +90,7 @@ def _vertex(
     return iterate_at(problem, coef, dual=Dual(force, None))
 
 
-def begun(
+def continuation_start(
     problem: Problem, start: Float[Array, "p ..."]
 ) -> tuple[Float[Array, "p ..."], Float[Array, ""], Float[Array, ""]]:
     """The coefficients to begin at, the size of the largest, and the first ε."""
@@ -120,7 +120,7 @@ def solve_concave(
 ) -> tuple[Iterate, Int[Array, ""]]:
     """A local minimum, and the steps it took; the start where that is stationary and lower."""
     ridge = WeightedRidge(problem, system)
-    first, size, widest = begun(problem, start.coef)
+    first, size, widest = continuation_start(problem, start.coef)
     last = jnp.finfo(size.dtype).eps ** 0.5 * size
     zero, settled = jnp.array(0), jnp.array(_SETTLED, size.dtype)
 
