@@ -1,5 +1,6 @@
 """What a field has to satisfy, each with its points and its share of the loss."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -142,6 +143,12 @@ class Data(eqx.Module):
 Term = Condition | Data
 
 
+def rows(term: Term, u: Field, points: Any) -> Float[Array, " rows"]:
+    """Weighted residuals at all points, whose squares sum to the term's share of the loss."""
+    residuals = term.residuals(u, points)
+    return jnp.ravel(residuals) * math.sqrt(term.weight / len(residuals))
+
+
 def share(term: Term, u: Field, points: Any) -> Float[Array, ""]:
     """A term's share of the loss: the mean over points of squared residuals, summed."""
-    return term.weight * jnp.mean(jnp.sum(term.residuals(u, points) ** 2, axis=1))
+    return jnp.sum(rows(term, u, points) ** 2)
