@@ -94,8 +94,8 @@ class Size(NamedTuple):
 
 
 EQUATIONS = {
-    "burgers": (partial(burgers, VISCOUS), (0.0, 2e-4), Size(1000, 6000, 2500)),
-    "front": (partial(burgers, FRONT), (0.0, 1e-4), Size(10_000, 30_000, 20_000)),
+    "burgers": (partial(burgers, VISCOUS), (0.0, 2e-4), Size(10_000, 6000, 60)),
+    "front": (partial(burgers, FRONT), (0.0, 5e-4), Size(10_000, 6000, 250)),
     "schroedinger": (schroedinger, (0.0, 1e-4), Size(20_000, 20_000, 20_000)),
 }
 KEYS = ("seed", "conditions", "strength", *Size._fields)

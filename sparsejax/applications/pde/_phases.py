@@ -14,10 +14,11 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ...nn._leaves import chosen_leaves, named_leaves
 from ...penalties import AbstractSeparablePenalty
+from ._derivatives import Field
 from ._levenberg_marquardt import levenberg_marquardt
 from ._problem import Problem
 from ._proximal_adam import proximal_adam
-from ._terms import Term, rows
+from ._terms import Sample, Term, rows, telling
 
 _DAMPING = 1e-3  # of the refit's first step
 
@@ -85,8 +86,8 @@ class Descent(AbstractPhase):
 class Refit(AbstractPhase):
     """Levenberg–Marquardt on points drawn anew at every step; weights that are zero stay so.
 
-    On points that stay, as many as weights or a few times more, the residual vanishes there and
-    nowhere else. One network after the other, each with its Jacobian.
+    On points that stay the residual soon vanishes, and nowhere else. One network after the other:
+    each has a Jacobian, and its own number of weights.
     """
 
     problem: Problem
@@ -102,7 +103,7 @@ class Refit(AbstractPhase):
         self, state: State, keys: PRNGKeyArray, done: Int[Array, ""], num: Int[Array, ""]
     ) -> tuple[State, Float[Array, " seeds"]]:
         counts = jax.vmap(lambda weights: jnp.sum(support(weights)))(state[0])
-        return self._advance(state, keys, done, num, int(counts.max()))
+        return self._advance(state, keys, done, num, max(1, int(counts.max())))
 
     @eqx.filter_jit
     def _advance(self, state: State, keys: PRNGKeyArray, done: Any, num: Any, most: int) -> Any:
@@ -116,11 +117,18 @@ class Refit(AbstractPhase):
             def whole(kept: Array) -> Any:
                 return unravel(flat.at[places].set(kept, mode="drop"))
 
+            def field(kept: Array) -> Field:
+                return self.problem.field(eqx.combine(whole(kept), self.rest))
+
             def body(i: Array, carry: Any) -> Any:
                 kept, damping, _ = carry
-                points = self.problem.draw(jax.random.fold_in(key, done + i), self.batch)
-                residuals, jacobian = self._least_squares(whole, points)
-                return levenberg_marquardt(residuals, jacobian(kept), kept, damping)
+                samples = self._samples(field(kept), jax.random.fold_in(key, done + i))
+
+                def residuals(kept: Array) -> Array:
+                    return jnp.concatenate([rows(term, field(kept), s) for term, s in samples])
+
+                jacobian = jnp.concatenate([_jacobian(term, field, s, kept) for term, s in samples])
+                return levenberg_marquardt(residuals, jacobian, kept, damping)
 
             first = flat.at[places].get(mode="fill", fill_value=0), damping, damping
             kept, damping, loss = jax.lax.fori_loop(0, num, body, first)
@@ -128,30 +136,25 @@ class Refit(AbstractPhase):
 
         return jax.lax.map(of_one, (*state, keys))
 
-    def _least_squares(self, whole: Callable[[Array], Any], points: Any) -> Any:
-        """Residuals as a function of the weights kept, and their Jacobian, point by point."""
+    def _samples(self, u: Field, key: PRNGKeyArray) -> list[tuple[Term, Sample]]:
+        """Of each term its points in the whole, or the telling ones of more."""
+        terms = self.problem.terms
+        drawn, *keys = jax.random.split(key, 1 + len(terms))
+        of_terms = zip(terms, self.problem.draw(drawn), keys, strict=True)
+        return [(term, telling(term, u, p, self.batch, k)) for term, p, k in of_terms]
 
-        def of_term(kept: Array, term: Term, points: Any) -> Array:
-            field = self.problem.field(eqx.combine(whole(kept), self.rest))
-            return rows(term, field, points)
 
-        def residuals(kept: Array) -> Array:
-            terms = zip(self.problem.terms, points, strict=True)
-            return jnp.concatenate([of_term(kept, *term) for term in terms])
+def _jacobian(
+    term: Term, field: Callable[[Array], Field], sample: Sample, kept: Float[Array, " kept"]
+) -> Float[Array, "rows kept"]:
+    """Of the rows of a sample: each point by itself, or it would be that of all by all."""
 
-        def slopes(kept: Array, term: Term, points: Any) -> Array:
-            def at_one(point: Any) -> Array:
-                alone = jax.tree.map(lambda x: x[None], point)
-                return jax.jacrev(of_term)(kept, term, alone)
+    def at_one(one: Sample) -> Array:
+        alone = jax.tree.map(lambda x: x[None], one)
+        return jax.jacrev(lambda kept: rows(term, field(kept), alone))(kept)
 
-            found = jax.vmap(at_one)(points)
-            return found.reshape(-1, kept.size) / math.sqrt(len(found))
-
-        def jacobian(kept: Array) -> Array:
-            terms = zip(self.problem.terms, points, strict=True)
-            return jnp.concatenate([slopes(kept, *term) for term in terms])
-
-        return residuals, jacobian
+    found = jax.vmap(at_one)(sample)
+    return found.reshape(-1, kept.size) / math.sqrt(len(found))
 
 
 def support(weights: Any) -> Bool[Array, " weights"]:

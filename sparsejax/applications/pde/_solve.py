@@ -97,9 +97,10 @@ def solve(
     learning_rate
         Adam's and the proximal operators' first step.
     batch, refit_batch
-        Points of each term in a step of Adam and of the refit, if it has more. A step of the refit
-        solves a dense system in as many unknowns as it has weights, or residuals if these are
-        fewer; with fewer residuals than weights it fits points and not the equation.
+        Points of each term in a step of Adam and of the refit, if it has more; the refit takes
+        those of large residuals more often. Its step solves a dense system, in as many unknowns
+        as there are weights, or residuals if these are fewer: take about twice as many points as
+        weights are left, since fewer are fitted by themselves.
     every
         Steps between checkpoints and calls of ``callback``.
     checkpoint
