@@ -94,8 +94,8 @@ class Size(NamedTuple):
 
 
 EQUATIONS = {
-    "burgers": (partial(burgers, VISCOUS), (0.0, 2e-4), Size(10_000, 6000, 60)),
-    "front": (partial(burgers, FRONT), (0.0, 5e-4), Size(10_000, 6000, 250)),
+    "burgers": (partial(burgers, VISCOUS), (0.0, 2e-4), Size(10_000, 4000, 40)),
+    "front": (partial(burgers, FRONT), (0.0, 5e-4), Size(10_000, 6000, 150)),
     "schroedinger": (schroedinger, (0.0, 1e-4), Size(20_000, 20_000, 20_000)),
 }
 KEYS = ("seed", "conditions", "strength", *Size._fields)
@@ -184,14 +184,14 @@ def main(arguments: list[str] | None = None) -> None:
         rows = read(path)
         keys = ("draw", "way") if name == "function" else KEYS
         known = {tuple(row[key] for key in keys) for row in rows}
-        # The function's noise is far above single precision; L-BFGS on equations needs double.
+        # The function's noise is far above single precision; the refit of equations needs double.
         with jax.enable_x64(name != "function"):
             if name == "function":
                 found = function(seeds, options.fast, known)
             else:
                 size = Size(*(options.size or EQUATIONS[name][2]))
                 if options.fast:
-                    short = min(size.steps, 2000) // 2, min(size.refit_steps, 1000) // 2
+                    short = min(size.steps, 2000) // 2, min(size.refit_steps, 60) // 2
                     size = Size(size.points, *short)
                 found = equation(name, seeds, size, options.conditions, known)
             for row in found:
