@@ -94,7 +94,7 @@ class Size(NamedTuple):
 
 
 EQUATIONS = {
-    "burgers": (partial(burgers, VISCOUS), (0.0, 2e-4), Size(10_000, 4000, 40)),
+    "burgers": (partial(burgers, VISCOUS), (0.0, 2e-4), Size(10_000, 6000, 50)),
     "front": (partial(burgers, FRONT), (0.0, 5e-4), Size(10_000, 6000, 150)),
     "schroedinger": (schroedinger, (0.0, 1e-4), Size(20_000, 20_000, 20_000)),
 }

@@ -69,7 +69,7 @@ def function_fit(num: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
 
 
 def burgers(
-    viscosity: float = 0.1 / math.pi, conditions: Conditions = "soft", num: int = 2000
+    viscosity: float = 0.1 / math.pi, conditions: Conditions = "soft", num: int = 10_000
 ) -> Problem:
     """Burgers' equation, u_t + u·u_x = ν·u_xx on [0, 1] × [−1, 1], which makes a front at x = 0.
 
