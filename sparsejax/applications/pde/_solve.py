@@ -70,7 +70,7 @@ def solve(
     refit_steps: int = 150,
     learning_rate: float = 2e-3,
     batch: int = 500,
-    refit_batch: int = 2000,
+    refit_batch: int = 1000,
     every: int = 500,
     checkpoint: str | os.PathLike[str] | None = None,
     callback: Callable[[Progress], None] | None = None,
