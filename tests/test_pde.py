@@ -14,7 +14,10 @@ from scipy.integrate import solve_ivp
 import sparsejax as sj
 from sparsejax._cli._main import main
 from sparsejax.applications import pde
+from sparsejax.applications.pde._levenberg_marquardt import levenberg_marquardt
+from sparsejax.applications.pde._phases import _jacobian
 from sparsejax.applications.pde._proximal_adam import proximal_adam
+from sparsejax.applications.pde._terms import Sample, rows, telling
 
 DOMAIN = pde.Box((0.0, -1.0), (1.0, 1.0))
 
@@ -86,6 +89,11 @@ def test_hard_conditions_hold_for_any_network():
             at = u(jnp.array([0.5, end]))
             np.testing.assert_allclose(at, start[[0]], atol=1e-6)
         assert u(jnp.array([0.5, 0.5])) != start[6]
+    soliton = pde.schroedinger(conditions="hard")
+    assert [term.name for term in soliton.terms] == ["equation", "periodic"]
+    u = soliton.field(lambda x: 1 + x)
+    np.testing.assert_allclose(u(jnp.array([0.0, 1.0])), [2 / np.cosh(1), 0], rtol=1e-6)
+    assert u(jnp.array([0.5, 1.0]))[1] != 0
 
 
 def test_points_fill_every_slice_of_their_box():
@@ -189,6 +197,79 @@ def test_proximal_adam_stays_at_the_minimiser_of_loss_and_penalties(float64):
         np.testing.assert_array_equal(w[name] == 0, expected == 0)
 
 
+def linear(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=shape), rng.normal(size=shape[0])
+
+
+@pytest.mark.parametrize("shape", [(12, 5), (5, 12)])
+def test_a_damped_step_is_that_of_the_stacked_least_squares(float64, shape):
+    matrix, target = linear(shape)
+    residuals = lambda x: matrix @ x - target  # noqa: E731
+    x = jnp.asarray(np.linspace(-1, 1, shape[1]))
+    found, damping, loss = levenberg_marquardt(residuals, jnp.asarray(matrix), x, jnp.array(0.3))
+    stacked = np.vstack([matrix, np.sqrt(0.3) * np.eye(shape[1])])
+    right = np.concatenate([target - matrix @ x, np.zeros(shape[1])])
+    np.testing.assert_allclose(found - x, np.linalg.lstsq(stacked, right)[0], atol=1e-12)
+    assert loss == pytest.approx(np.sum((matrix @ x - target) ** 2))
+    assert damping == pytest.approx(0.1)  # the model was exact
+
+
+def test_steps_that_do_not_lower_the_sum_are_damped_or_left_out(float64):
+    valley = lambda x: jnp.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]])  # noqa: E731
+    x, damping, losses = jnp.array([-1.2, 1.0]), jnp.array(1e-3), []
+    step = jax.jit(lambda x, d: levenberg_marquardt(valley, jax.jacrev(valley)(x), x, d))
+    for _ in range(60):
+        x, damping, loss = step(x, damping)
+        losses.append(float(loss))
+    np.testing.assert_allclose(x, [1, 1], atol=1e-9)
+    assert all(np.diff(losses) <= 0)
+    nowhere = lambda x: jnp.where(x == 2, x, jnp.nan)  # noqa: E731
+    stays, damping, _ = levenberg_marquardt(nowhere, jnp.eye(1), jnp.array([2.0]), jnp.array(1e-3))
+    assert stays == 2
+    assert damping > 1
+
+
+def test_telling_points_have_large_residuals_and_the_same_mean(float64):
+    """A hundredth of the points has most of the loss: even samples of 40 would often miss it."""
+    x = np.linspace(-1, 1, 1000)[:, None]
+    term = pde.Data(x, np.where(np.abs(x) < 0.01, 10.0, 0.1), weight=3.0)
+    u, points = (lambda x: 0 * x), (term.points, term.values)
+    draw = jax.jit(lambda key: telling(term, u, points, 40, key))
+    samples = [draw(jax.random.key(i)) for i in range(100)]
+    losses = [float(jnp.sum(rows(term, u, sample) ** 2)) for sample in samples]
+    whole = 3 * np.mean(np.asarray(term.values) ** 2)
+    assert np.mean(losses) == pytest.approx(whole, rel=0.05)
+    assert min(losses) > whole / 2
+    for sample in samples:
+        assert sample.stands_for.max() <= 2 + 1e-9
+        assert np.mean(np.abs(sample.points[0]) < 0.01) > 0.2  # evenly .01
+    everything = telling(term, u, points, 1000, jax.random.key(0))
+    np.testing.assert_array_equal(everything.points[0], x)
+    solution = telling(term, lambda x: jnp.where(jnp.abs(x) < 0.01, 10.0, 0.1), points, 40, KEY)
+    np.testing.assert_allclose(solution.stands_for, 1)
+
+
+def test_jacobians_point_by_point_are_those_of_all_rows(float64):
+    problem = pde.schroedinger(num=6)
+
+    def field(x):
+        return lambda p: jnp.tanh(x[:2] * p[0] + x[2:] * p[1])
+
+    x = jnp.array([0.3, -0.5, 0.7, 0.2])
+    for term, points in zip(problem.terms, problem.draw(KEY, 6), strict=True):
+        sample = Sample(points, jnp.linspace(0.5, 1.5, 6))
+        both = jax.jit(
+            lambda x, term=term, sample=sample: (
+                _jacobian(term, field, sample, x),
+                jax.jacfwd(lambda x: rows(term, field(x), sample))(x),
+            )
+        )
+        found, expected = both(x)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+KEY = jax.random.key(0)
 PROBLEM = pde.function_fit(num=30)
 OPTIONS = {"steps": 30, "refit_steps": 12, "every": 10, "learning_rate": 1e-2}
 PENALTY = (sj.penalties.L1(0.0), sj.penalties.L1(0.05), sj.penalties.L1(0.0))
@@ -227,6 +308,10 @@ def test_points_are_drawn_anew_at_every_step(networks):
     twice = jax.tree.map(lambda x: x[jnp.array([0, 0])] if eqx.is_array(x) else x, networks)
     history = pde.solve(PROBLEM, twice, batch=5, **options).history
     assert len({round(loss, 3) for step in history for loss in step.losses}) == 6
+    options |= {"steps": 0, "refit_steps": 4}
+    history = pde.solve(PROBLEM, twice, refit_batch=5, **options).history
+    assert min(loss for step in history for loss in step.losses) > 0.01  # five would be met
+    assert len({loss for loss in history[0].losses}) == 2
 
 
 def test_history_is_by_phase(solved):
@@ -359,6 +444,7 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path):
         (lambda: pde.networks(PROBLEM, width=0), ValueError, "`width`"),
         (lambda: pde.burgers(-1.0), ValueError, "`viscosity`"),
         (lambda: pde.burgers(conditions="none"), ValueError, "`conditions`"),
+        (lambda: pde.schroedinger(conditions="none"), ValueError, "`conditions`"),
         (lambda: pde.schroedinger_split_step(steps=150), ValueError, "`steps`"),
         (lambda: pde.errors(user_problem(wave), None), ValueError, "'mine' has no reference"),
     ],

@@ -45,7 +45,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--conditions",
         choices=("soft", "hard"),
         help="initial and boundary conditions as terms of the loss, or built in (burgers, "
-        "allen-cahn)",
+        "allen-cahn, schroedinger)",
     )
     parser.add_argument(
         "--strength",
@@ -66,7 +66,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         ("depth", 1, 3, "hidden layers"),
         ("seeds", 1, 1, "networks, trained together"),
         ("steps", 0, 6000, "of proximal Adam"),
-        ("refit-steps", 0, 2500, "of L-BFGS on the weights left"),
+        ("refit-steps", 0, 150, "of Levenberg-Marquardt on the weights left"),
     )
     parser.add_argument(
         "--out",
@@ -183,9 +183,9 @@ COMMAND = Command(
     description=(
         "Train networks whose weights are mostly zero on a differential equation (or on noisy "
         "samples of a function with singularities): proximal Adam with an l1 norm for each weight "
-        "matrix, then L-BFGS on the weights left. Reports the error against a reference and the "
-        "zeros of every matrix, with figures. Run again with the same options, an interrupted run "
-        "goes on. Equations of your own: see sparsejax.applications.pde.Problem."
+        "matrix, then Levenberg-Marquardt on the weights left. Reports the error against a "
+        "reference and the zeros of every matrix, with figures. Run again with the same options, "
+        "an interrupted run goes on. Equations of your own: see sparsejax.applications.pde.Problem."
     ),
     add_arguments=_add_arguments,
     run=_run,

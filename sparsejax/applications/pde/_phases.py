@@ -1,19 +1,26 @@
-"""The two phases of a training: proximal Adam finds a support, L-BFGS fits the weights on it."""
+"""The two phases of a training: proximal Adam finds a support, the refit is on it."""
 
 import abc
+import math
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ... import nn
-from ...nn._leaves import chosen_leaves, named_leaves, replace_leaves
+from ...nn._leaves import chosen_leaves, named_leaves
 from ...penalties import AbstractSeparablePenalty
+from ._derivatives import Field
+from ._levenberg_marquardt import levenberg_marquardt
 from ._problem import Problem
 from ._proximal_adam import proximal_adam
+from ._terms import Sample, Term, rows, telling
+
+_DAMPING = 1e-3  # of the refit's first step
 
 State = tuple[Any, Any]  # weights and what the optimiser remembers, each with an axis of seeds
 
@@ -26,22 +33,14 @@ class AbstractPhase(eqx.Module):
     steps: eqx.AbstractVar[int]
 
     @abc.abstractmethod
-    def optimiser(self) -> optax.GradientTransformation:
-        """The Optax transformation."""
+    def start(self, weights: Any) -> State:
+        """The state before the first step."""
 
     @abc.abstractmethod
     def advance(
         self, state: State, keys: PRNGKeyArray, done: Int[Array, ""], num: Int[Array, ""]
     ) -> tuple[State, Float[Array, " seeds"]]:
         """Take `num` more steps; the loss is the last step's."""
-
-    def start(self, weights: Any) -> State:
-        """The state before the first step."""
-        return weights, jax.vmap(self.optimiser().init)(weights)
-
-    def loss(self, weights: Any, points: Any) -> Float[Array, ""]:
-        """Of one network."""
-        return self.problem.loss(eqx.combine(weights, self.rest), points)
 
 
 class Descent(AbstractPhase):
@@ -61,6 +60,9 @@ class Descent(AbstractPhase):
         rate = optax.cosine_decay_schedule(self.learning_rate, max(self.steps, 1), alpha=0.01)
         return proximal_adam(rate, self.penalties)
 
+    def start(self, weights: Any) -> State:
+        return weights, jax.vmap(self.optimiser().init)(weights)
+
     @eqx.filter_jit
     def advance(
         self, state: State, keys: PRNGKeyArray, done: Int[Array, ""], num: Int[Array, ""]
@@ -69,7 +71,8 @@ class Descent(AbstractPhase):
 
         def step(weights: Any, memory: Any, key: PRNGKeyArray, number: Array) -> Any:
             points = self.problem.draw(jax.random.fold_in(key, number), self.batch)
-            value, slope = jax.value_and_grad(self.loss)(weights, points)
+            loss = lambda weights: self.problem.loss(eqx.combine(weights, self.rest), points)  # noqa: E731
+            value, slope = jax.value_and_grad(loss)(weights)
             change, memory = optimiser.update(slope, memory, weights)
             return (optax.apply_updates(weights, change), memory), value
 
@@ -81,54 +84,85 @@ class Descent(AbstractPhase):
 
 
 class Refit(AbstractPhase):
-    """L-BFGS on one fixed draw of all points; weights that are zero stay so.
+    """Levenberg–Marquardt on points drawn anew at every step; weights that are zero stay so.
 
-    One network after the other: their line searches differ in length, and would wait for the
-    longest.
+    On points that stay the residual soon vanishes, and nowhere else. One network after the other:
+    each has a Jacobian, and its own number of weights.
     """
 
     problem: Problem
     rest: Any
     steps: int = eqx.field(static=True)
-    memory: int = eqx.field(static=True)
+    batch: int = eqx.field(static=True)
 
-    def optimiser(self) -> optax.GradientTransformationExtraArgs:
-        return optax.lbfgs(memory_size=self.memory)
+    def start(self, weights: Any) -> State:
+        first = jax.tree.leaves(weights)[0]
+        return weights, jnp.full(len(first), _DAMPING, first.dtype)
 
-    @eqx.filter_jit
     def advance(
         self, state: State, keys: PRNGKeyArray, done: Int[Array, ""], num: Int[Array, ""]
     ) -> tuple[State, Float[Array, " seeds"]]:
-        optimiser = self.optimiser()
+        counts = jax.vmap(lambda weights: jnp.sum(support(weights)))(state[0])
+        return self._advance(state, keys, done, num, max(1, int(counts.max())))
 
-        def of_one(of: tuple[Any, Any, PRNGKeyArray]) -> tuple[State, Array]:
-            weights, memory, key = of
-            points, masks = self.problem.draw(key), support(weights)
+    @eqx.filter_jit
+    def _advance(self, state: State, keys: PRNGKeyArray, done: Any, num: Any, most: int) -> Any:
+        """With at most so many weights that are not zero in a network."""
 
-            def loss(weights: Any) -> Array:
-                return self.loss(nn.apply_masks(weights, masks), points)
+        def of_one(of: tuple[Any, Array, PRNGKeyArray]) -> tuple[State, Array]:
+            weights, damping, key = of
+            flat, unravel = ravel_pytree(weights)
+            (places,) = jnp.nonzero(support(weights), size=most, fill_value=flat.size)
 
-            value_and_slope = optax.value_and_grad_from_state(loss)
+            def whole(kept: Array) -> Any:
+                return unravel(flat.at[places].set(kept, mode="drop"))
 
-            def body(i: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
-                (weights, memory), _ = carry
-                value, slope = value_and_slope(weights, state=memory)
-                change, memory = optimiser.update(
-                    slope, memory, weights, value=value, grad=slope, value_fn=loss
-                )
-                return (optax.apply_updates(weights, change), memory), jnp.asarray(value)
+            def field(kept: Array) -> Field:
+                return self.problem.field(eqx.combine(whole(kept), self.rest))
 
-            first = (weights, memory), jnp.zeros((), _dtype(weights))
-            return jax.lax.fori_loop(0, num, body, first)
+            def body(i: Array, carry: Any) -> Any:
+                kept, damping, _ = carry
+                samples = self._samples(field(kept), jax.random.fold_in(key, done + i))
+
+                def residuals(kept: Array) -> Array:
+                    return jnp.concatenate([rows(term, field(kept), s) for term, s in samples])
+
+                jacobian = jnp.concatenate([_jacobian(term, field, s, kept) for term, s in samples])
+                return levenberg_marquardt(residuals, jacobian, kept, damping)
+
+            first = flat.at[places].get(mode="fill", fill_value=0), damping, damping
+            kept, damping, loss = jax.lax.fori_loop(0, num, body, first)
+            return (whole(kept), damping), loss
 
         return jax.lax.map(of_one, (*state, keys))
 
+    def _samples(self, u: Field, key: PRNGKeyArray) -> list[tuple[Term, Sample]]:
+        """Of each term its points in the whole, or the telling ones of more."""
+        terms = self.problem.terms
+        drawn, *keys = jax.random.split(key, 1 + len(terms))
+        of_terms = zip(terms, self.problem.draw(drawn), keys, strict=True)
+        return [(term, telling(term, u, p, self.batch, k)) for term, p, k in of_terms]
 
-def support(weights: Any) -> Any:
-    """Masks that keep what is not zero in the weights of layers, and all biases."""
-    found = dict.fromkeys(named_leaves(weights))
-    found |= {name: w != 0 for name, w in chosen_leaves(weights, None).items()}
-    return replace_leaves(weights, found)
+
+def _jacobian(
+    term: Term, field: Callable[[Array], Field], sample: Sample, kept: Float[Array, " kept"]
+) -> Float[Array, "rows kept"]:
+    """Of the rows of a sample: each point by itself, or it would be that of all by all."""
+
+    def at_one(one: Sample) -> Array:
+        alone = jax.tree.map(lambda x: x[None], one)
+        return jax.jacrev(lambda kept: rows(term, field(kept), alone))(kept)
+
+    found = jax.vmap(at_one)(sample)
+    return found.reshape(-1, kept.size) / math.sqrt(len(found))
+
+
+def support(weights: Any) -> Bool[Array, " weights"]:
+    """Where the weights of one network's layers are not zero, and all biases, in one vector."""
+    chosen = chosen_leaves(weights, None)
+    leaves = {name: leaf for name, leaf in named_leaves(weights).items() if leaf is not None}
+    kept = [(leaf != 0) | (name not in chosen) for name, leaf in leaves.items()]
+    return jnp.concatenate([jnp.ravel(mask) for mask in kept])
 
 
 def _dtype(weights: Any) -> Any:

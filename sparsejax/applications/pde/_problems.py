@@ -69,7 +69,7 @@ def function_fit(num: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
 
 
 def burgers(
-    viscosity: float = 0.1 / math.pi, conditions: Conditions = "soft", num: int = 2000
+    viscosity: float = 0.1 / math.pi, conditions: Conditions = "soft", num: int = 10_000
 ) -> Problem:
     """Burgers' equation, u_t + u·u_x = ν·u_xx on [0, 1] × [−1, 1], which makes a front at x = 0.
 
@@ -151,7 +151,7 @@ def allen_cahn(conditions: Conditions = "hard", num: int = 5000) -> Problem:
     return _evolution("allen-cahn", equation, start, conditions, num, reference)
 
 
-def schroedinger(num: int = 20_000) -> Problem:
+def schroedinger(num: int = 20_000, conditions: Conditions = "soft") -> Problem:
     """The nonlinear Schrödinger equation, i·h_t + ½h_xx + |h|²h = 0, periodic in [−5, 5].
 
     From h(0, x) = 2 sech x to t = π/2; the outputs are the real and the imaginary part.
@@ -160,12 +160,20 @@ def schroedinger(num: int = 20_000) -> Problem:
     ----------
     num
         How many points stand for the domain.
+    conditions
+        ``"soft"``: the initial condition is a term of the loss, on 50 points; ``"hard"``:
+        h = 2 sech x + t·network, for which it holds. The periodic one is a term in both.
+
+    Raises
+    ------
+    ValueError
+        If ``conditions`` is neither.
 
     Examples
     --------
     >>> from sparsejax.applications import pde
-    >>> pde.schroedinger().outputs
-    2
+    >>> [term.name for term in pde.schroedinger(conditions="hard").terms]
+    ['equation', 'periodic']
 
     Notes
     -----
@@ -179,8 +187,11 @@ def schroedinger(num: int = 20_000) -> Problem:
         a, b = curvature / 2 + jnp.sum(h**2) * h
         return jnp.stack([change[0] + b, change[1] - a])
 
-    def initial(u: Field, x: Array) -> Array:
-        return u(x) - jnp.stack([2 / jnp.cosh(x[1]), jnp.zeros_like(x[1])])
+    def start(x: Array) -> Array:
+        return jnp.stack([2 / jnp.cosh(x[1]), jnp.zeros_like(x[1])])
+
+    def hard(network: Field, x: Array) -> Array:
+        return start(x) + x[0] * network(x)
 
     def periodic(u: Field, x: Array) -> Array:
         right, left = (derivatives(u, x.at[1].set(end), axis=1) for end in (5.0, -5.0))
@@ -188,11 +199,15 @@ def schroedinger(num: int = 20_000) -> Problem:
 
     terms = (
         Condition(equation, domain, num),
-        Condition(initial, domain.face(0, "lower"), 50, name="initial"),
         Condition(periodic, domain.face(1, "upper"), 50, name="periodic"),
     )
     reference = cache(references.schroedinger_split_step)
-    return Problem("schroedinger", domain, 2, terms, reference=reference)
+    if conditions == "hard":
+        return Problem("schroedinger, hard", domain, 2, terms, hard, reference)
+    _check(conditions)
+    face = domain.face(0, "lower")
+    terms += (Condition(lambda u, x: u(x) - start(x), face, 50, name="initial"),)
+    return Problem("schroedinger, soft", domain, 2, terms, None, reference)
 
 
 PROBLEMS: dict[str, Callable[..., Problem]] = {
@@ -220,8 +235,7 @@ def _evolution(
             return start(place) + t * (1 - place**2) * network(x)
 
         return Problem(f"{name}, hard", _STRIP, 1, terms, hard, reference)
-    if conditions != "soft":
-        raise ValueError(f'`conditions` must be "soft" or "hard"; got {conditions!r}.')
+    _check(conditions)
     faces = {
         "initial": _STRIP.face(0, "lower"),
         "left": _STRIP.face(1, "lower"),
@@ -232,3 +246,8 @@ def _evolution(
         for side, face in faces.items()
     )
     return Problem(f"{name}, soft", _STRIP, 1, terms, None, reference)
+
+
+def _check(conditions: Conditions) -> None:
+    if conditions not in ("soft", "hard"):
+        raise ValueError(f'`conditions` must be "soft" or "hard"; got {conditions!r}.')

@@ -67,18 +67,18 @@ def solve(
     *,
     seed: int = 0,
     steps: int = 5000,
-    refit_steps: int = 2000,
+    refit_steps: int = 150,
     learning_rate: float = 2e-3,
     batch: int = 500,
-    memory: int = 50,
+    refit_batch: int = 1000,
     every: int = 500,
     checkpoint: str | os.PathLike[str] | None = None,
     callback: Callable[[Progress], None] | None = None,
 ) -> Solved:
     """Minimise the loss of a problem plus penalties of the weights, then refit on the support.
 
-    First proximal Adam on points drawn anew at every step: weights become exactly zero. Then
-    L-BFGS on the weights that are left, without the penalties and on all points.
+    First proximal Adam: weights become exactly zero. Then Levenberg–Marquardt on the weights that
+    are left, without the penalties. Both on points drawn anew at every step.
 
     Parameters
     ----------
@@ -92,13 +92,15 @@ def solve(
     seed
         Of the points; each network has its own.
     steps, refit_steps
-        Of Adam and of L-BFGS. Zero leaves the phase out.
+        Of Adam, and of Levenberg–Marquardt: one of these takes as long as a hundred of Adam, and
+        goes farther. Zero leaves the phase out.
     learning_rate
         Adam's and the proximal operators' first step.
-    batch
-        Points of each term in a step of Adam, if it has more.
-    memory
-        Pairs that L-BFGS remembers.
+    batch, refit_batch
+        Points of each term in a step of Adam and of the refit, if it has more; the refit takes
+        those of large residuals more often. Its step solves a dense system, in as many unknowns
+        as there are weights, or residuals if these are fewer: take about twice as many points as
+        weights are left, since fewer are fitted by themselves.
     every
         Steps between checkpoints and calls of ``callback``.
     checkpoint
@@ -137,7 +139,7 @@ def solve(
     Xu & Zeng, Sparse deep neural network for nonlinear partial differential equations (2023):
     one strength for each layer, which is a scale.
     """
-    for name, size in (("batch", batch), ("memory", memory), ("every", every)):
+    for name, size in (("batch", batch), ("refit_batch", refit_batch), ("every", every)):
         check_size(name, size)
     for name, size in (("steps", steps), ("refit_steps", refit_steps)):
         check_size(name, size, least=0)
@@ -148,12 +150,13 @@ def solve(
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num))
     phases = {
         "descent": Descent(problem, rest, steps, penalties, learning_rate, batch),
-        "refit": Refit(problem, rest, refit_steps, memory),
+        "refit": Refit(problem, rest, refit_steps, refit_batch),
     }
     saved, history = None, []
     if checkpoint is not None:
         run = _fingerprint(problem, weights, penalties, seed=seed, every=every)
-        run |= {"steps": steps, "refit_steps": refit_steps, "batch": batch, "memory": memory}
+        run |= {"steps": steps, "refit_steps": refit_steps}
+        run |= {"batch": batch, "refit_batch": refit_batch}
         saved = Checkpoint(checkpoint, run | {"learning_rate": learning_rate}, "solve")
         found = saved.progress()
         history = [] if found is None else [_progress(*entry) for entry in found["history"]]

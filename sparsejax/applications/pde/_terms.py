@@ -1,7 +1,7 @@
 """What a field has to satisfy, each with its points and its share of the loss."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -140,6 +140,36 @@ class Data(eqx.Module):
 
 
 Term = Condition | Data
+
+
+class Sample(NamedTuple):
+    """Points of a term, and how many each stands for, of a mean of one."""
+
+    points: Any
+    stands_for: Float[Array, " points"]
+
+
+def telling(term: Term, u: Field, points: Any, num: int, key: PRNGKeyArray) -> Sample:
+    """At most so many of the points, rather those of large residuals; the loss is so on average.
+
+    Half of the chances are even, so that no point stands for more than two.
+    """
+    total = len(jax.tree.leaves(points)[0])
+    if total <= num:
+        return Sample(points, jnp.ones(total))
+    sizes = jnp.linalg.norm(term.residuals(u, points), axis=1)
+    sizes = sizes + jnp.finfo(sizes.dtype).tiny
+    chances = (1 / total + sizes / jnp.sum(sizes)) / 2
+    ticks = (jnp.arange(num) + jax.random.uniform(key, (num,), sizes.dtype)) / num
+    chosen = jnp.minimum(jnp.searchsorted(jnp.cumsum(chances), ticks), total - 1)
+    return Sample(jax.tree.map(lambda x: x[chosen], points), 1 / (total * chances[chosen]))
+
+
+def rows(term: Term, u: Field, sample: Sample) -> Float[Array, " rows"]:
+    """Weighted residuals of a sample, whose squares sum to the term's share of the loss."""
+    residuals = term.residuals(u, sample.points)
+    scale = jnp.sqrt(sample.stands_for * (term.weight / len(residuals)))
+    return jnp.ravel(residuals * scale[:, None].astype(residuals.dtype))
 
 
 def share(term: Term, u: Field, points: Any) -> Float[Array, ""]:
