@@ -44,7 +44,7 @@ def low_rank():
     return matrix(MIXED) @ (identity + change), both
 
 
-@pytest.mark.parametrize("make", [dense, low_rank])
+@pytest.mark.parametrize("make", [dense, pytest.param(low_rank, marks=pytest.mark.slow)])
 def test_learned_transforms(make):
     """Every entry's slope is that of differences, and descent makes predictions better."""
     operator, where = make()

@@ -36,7 +36,7 @@ class Lockstep(AbstractSolver):
     working sets have the width of the largest, their Gram matrices are one batched product, and so
     is each step on them; a problem that is done waits for the others, unchanged. On a CPU it is
     worth it for many problems with supports of up to a few hundred features, in batches
-    (``jax.lax.map(..., batch_size=8)``) whose Gram matrices fit into the cache.
+    (``jax.lax.map(..., batch_size=4)``) whose Gram matrices fit into the cache.
 
     Each problem has its own gap and result. Where nearly as many features are selected as there
     are samples it may stop short, and then says ``stagnated``. Under ``vmap``, the widths
