@@ -66,7 +66,7 @@ def celer(
     tasks = [rows[k : k + TASK] for k in range(0, len(rows), TASK)]
     fit = delayed(celer_fits)
     fits = Parallel(n_jobs=CORES)(fit(X, y, strength, task, start) for task in tasks)
-    return np.concatenate(fits)
+    return np.concatenate([np.asarray(found) for found in fits])
 
 
 def our_fits(
