@@ -127,8 +127,10 @@ def test_the_derivatives_of_a_batch():
         (penalties.L1(0.1, nonnegative=True), ()),
         (penalties.L1(0.1, weights=np.r_[0.0, np.inf, np.ones(P - 2)]), ()),
         (penalties.RowL2(0.1), (3,)),
+        (penalties.GroupL2(0.1, np.arange(P) % 10), ()),
+        (penalties.SparseGroup(0.1, np.arange(P) // 4, 0.5), ()),
     ],
-    ids=["elastic net", "nonnegative", "weights", "rows"],
+    ids=["elastic net", "nonnegative", "weights", "rows", "groups", "sparse groups"],
 )
 @pytest.mark.slow
 def test_lockstep_takes_what_working_sets_take(penalty, shape):
@@ -148,9 +150,6 @@ def test_lockstep_says_what_it_does_not_take():
     logistic = sj.Problem(ALONE["X"], np.sign(ALONE["y"]), sj.losses.Logistic(), penalties.L1(0.1))
     with pytest.raises(TypeError, match="Lockstep does not support Logistic: use FISTA"):
         sj.solve(logistic, solvers.Lockstep())
-    groups = sj.Problem(ALONE["X"], ALONE["y"], penalty=penalties.GroupL2(0.1, np.arange(P) // 4))
-    with pytest.raises(TypeError, match="Lockstep does not support GroupL2: use WorkingSet"):
-        sj.solve(groups, solvers.Lockstep())
     concave = sj.Problem(ALONE["X"], ALONE["y"], penalty=penalties.MCP(0.1))
     with pytest.raises(TypeError, match="Lockstep does not support MCP"):
         sj.solve(concave, solvers.Lockstep())

@@ -121,6 +121,14 @@ def tune(
     >>> tuned = sj.bilevel.tune(problem, sj.bilevel.KFold(4), steps=20)
     >>> bool(tuned.problem.penalty.strength < 0.5)
     True
+
+    Notes
+    -----
+    A linear transform of X can be learned like any other leaf: with ``T = lx.MatrixLinearOperator``
+    of an initial matrix, ``Problem(lx.MatrixLinearOperator(X) @ T, ...)`` is X·T, whose matrix is
+    ``where=lambda problem: problem.X.operator.operator2.matrix``; products and sums of operators
+    make it of low rank. It needs ``positive=False``, and ``KFold`` or ``Folds``: ``Holdout`` has an
+    X of its own, which is not transformed. Columns cost a product each.
     """
     problem = checked_problem(problem)
     if not isinstance(criterion, AbstractCriterion):

@@ -13,7 +13,7 @@ from .._problem import Problem
 from .._solution import RESULTS, require_success
 from .._solve import solve
 from ..solvers import AbstractSolver
-from ._over_rows import Fitting, checked_count, checked_fitting, over_rows, reweighted
+from ._over_rows import First, Fitting, checked_count, checked_fitting, over_rows, reweighted
 
 
 class Bootstrap(eqx.Module):
@@ -78,8 +78,9 @@ def bootstrap(
     """Fit the problem to ``num`` samples of its samples, drawn with replacement.
 
     A resample is not another table but the same one with weights: how often each sample was drawn,
-    times the sample weights that the loss has. All are one compiled call. For any loss and penalty
-    that ``solve`` takes; works under ``jit`` and ``vmap``.
+    times the sample weights that the loss has. All are one compiled call; where the penalty is
+    convex, they start from the solution on all samples, solved first. For any loss and penalty that
+    ``solve`` takes; works under ``jit`` and ``vmap``.
 
     Parameters
     ----------
@@ -145,9 +146,18 @@ def _bootstrap(
     counts: Float[Array, "num n"],
     fitting: Fitting,
 ) -> Bootstrap:
-    def fit(problem: Problem, counts: Float[Array, " n"]) -> Bootstrap:
-        drawn = reweighted(problem, counts)
-        s = solve(drawn, fitting.solver, tol=fitting.tol, max_steps=fitting.max_steps, throw=False)
+    def fit(
+        problem: Problem, counts: Float[Array, " n"], init: Float[Array, "p ..."] | None = None
+    ) -> Bootstrap:
+        how = fitting.solver, fitting.tol, fitting.max_steps, init
+        s = solve(reweighted(problem, counts), *how, throw=False)
         return Bootstrap(s.coef, s.intercept, s.gap, s.kkt, s.result, counts)
 
-    return over_rows(fit, problem, counts, fitting.batch_size, fitting.devices)
+    def start_of(whole: Bootstrap) -> Float[Array, "p ..."]:
+        return jnp.where(whole.results == RESULTS.successful, whole.coefs, 0.0)
+
+    first = None
+    if problem.penalty.is_convex:  # of others, where one begins decides where one ends
+        zeros = jnp.zeros(problem.coef_shape, counts.dtype)
+        first = First(jnp.ones_like(counts[0]), zeros, start_of)
+    return over_rows(fit, problem, counts, fitting.batch_size, fitting.devices, first)

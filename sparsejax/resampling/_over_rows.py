@@ -1,5 +1,6 @@
 """One compiled loop over rows of weights, if so asked in batches and among devices."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,16 +15,29 @@ from .._problem import Problem
 from ..solvers import AbstractSolver, Auto
 
 
+class First(NamedTuple):
+    """A row before all others, from whose result these start.
+
+    In the same loop, because another program for it would take as long again to compile.
+    """
+
+    row: jax.Array
+    start: jax.Array  # its own
+    start_of: Callable[[Any], jax.Array]  # that of others, from its result
+
+
 def over_rows(
-    function: Callable[[Problem, Any], Any],
+    function: Callable[..., Any],
     problem: Problem,
     rows: Any,
     batch_size: int | None,
     devices: Sequence[jax.Device] | None,
+    first: First | None = None,
 ) -> Any:
     """``function(problem, row)`` for every row of the arrays in ``rows``, stacked.
 
-    Batches and devices get equally many rows; those that are missing repeat others.
+    Batches and devices get equally many rows; those that are missing repeat others. With a
+    ``first`` row it is ``function(problem, row, start)``.
     """
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1; got {batch_size}.")
@@ -32,8 +46,10 @@ def over_rows(
     arrays, static = eqx.partition(problem, eqx.is_array)
 
     def loop(arrays: Any, rows: Any) -> Any:
-        problem = eqx.combine(arrays, static)
-        return jax.lax.map(lambda row: function(problem, row), rows, batch_size=batch_size)
+        run = functools.partial(function, eqx.combine(arrays, static))
+        if first is None:
+            return jax.lax.map(run, rows, batch_size=batch_size)
+        return _after_first(run, rows, batch_size, first)
 
     shares = 1 if devices is None else len(devices)
     count = jax.tree.leaves(rows)[0].shape[0]
@@ -49,6 +65,25 @@ def over_rows(
             loop, mesh=mesh, in_specs=(whole, parts), out_specs=parts, check_vma=False
         )
     return jax.tree.map(lambda x: x[:count], loop(arrays, rows))
+
+
+def _after_first(
+    function: Callable[[Any, Any], Any], rows: jax.Array, batch_size: int | None, first: First
+) -> Any:
+    """``function(row, start)`` for all rows, a batch of the first before them."""
+    size = batch_size or 1
+    batches = jnp.concatenate([jnp.tile(first.row, (size, 1)), rows]).reshape(
+        -1, size, *first.row.shape
+    )
+
+    def step(state: tuple[Any, Any], batch: jax.Array) -> tuple[Any, Any]:
+        known, start = state
+        found = jax.vmap(function, (0, None))(batch, start)
+        own = first.start_of(jax.tree.map(lambda x: x[0], found))
+        return (jnp.array(True), jnp.where(known, start, own)), found
+
+    _, found = jax.lax.scan(step, (jnp.array(False), first.start), batches)
+    return jax.tree.map(lambda x: x[1:].reshape(-1, *x.shape[2:]), found)
 
 
 def reweighted(problem: Problem, factors: jax.Array) -> Problem:

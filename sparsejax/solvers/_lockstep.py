@@ -13,13 +13,12 @@ from .._together import largest
 from ._base import AbstractSolver, check_convex
 from ._gram import AbstractGramSolver, switch_width
 from ._polished_fista import PolishedFISTA
-from ._widths import any_task, possible_widths, wanted_width
+from ._widths import possible_widths, wanted_width
 from ._working_set import check_working_set, highest, memory_of, restrict, scores
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 _FRACTION = 0.3  # of the gap that a working set is solved to while features are still missing
 _MIN_WIDTH = 64  # narrower ones save little and compile as long
-_LEAST_GROWTH = 32  # features that a working set may gain in a step
 
 
 class _State(eqx.Module):
@@ -37,7 +36,7 @@ class Lockstep(AbstractSolver):
     working sets have the width of the largest, their Gram matrices are one batched product, and so
     is each step on them; a problem that is done waits for the others, unchanged. On a CPU it is
     worth it for many problems with supports of up to a few hundred features, in batches
-    (``jax.lax.map(..., batch_size=8)``) whose Gram matrices fit into the cache.
+    (``jax.lax.map(..., batch_size=4)``) whose Gram matrices fit into the cache.
 
     Each problem has its own gap and result. Where nearly as many features are selected as there
     are samples it may stop short, and then says ``stagnated``. Under ``vmap``, the widths
@@ -70,9 +69,6 @@ class Lockstep(AbstractSolver):
     def check(self, problem: Problem) -> None:
         check_convex(self, problem)
         check_working_set(self, self.inner, problem)
-        if problem.penalty.groups_of_coordinates is not None:
-            name = type(problem.penalty).__name__
-            raise TypeError(f"Lockstep does not support {name}: use WorkingSet().")
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
@@ -102,10 +98,8 @@ class Lockstep(AbstractSolver):
         self, problem: Problem, state: _State, tol: Float[Array, ""], widths: tuple[int, ...]
     ) -> _State:
         iterate = state.iterate
-        wanted, settled = wanted_width(problem, iterate)
         # The widest working set is that of all, so none may grow fast.
-        support = jnp.sum(any_task(problem.penalty.support(iterate.coef)))
-        wanted = jnp.minimum(wanted, support + jnp.maximum(support // 4, _LEAST_GROWTH))
+        wanted, settled = wanted_width(problem, iterate, slowly=True)
         choice = largest(jnp.sum(wanted > jnp.array(widths[:-1], int)))
         score = scores(problem, iterate)
         target = jnp.maximum(jnp.where(settled, 0.0, _FRACTION) * iterate.error, 0.3 * tol)

@@ -14,7 +14,7 @@ from ._gram import AbstractGramSolver, GramProblem
 from ._gram_fista import accelerated_step
 
 _PATIENCE = 5  # rounds without progress that mean rounding has been reached
-_POWER_STEPS = 20  # enough with the tenth that is added
+_POWER_STEPS = 10  # enough with the tenth that is added
 
 
 class _Point(eqx.Module):
@@ -47,7 +47,7 @@ class PolishedFISTA(AbstractGramSolver):
         Rounds a working set at the most.
     """
 
-    iterations: int = eqx.field(default=25, static=True)
+    iterations: int = eqx.field(default=40, static=True)
     max_rounds: int = eqx.field(default=400, static=True)
 
     def check(self, problem: Problem) -> None:

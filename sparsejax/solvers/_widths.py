@@ -57,12 +57,14 @@ def by_columns(problem: Problem, widths: tuple[int, ...]) -> bool:
     return blocks and widths[-1] > 2 * problem.X.shape[0]
 
 
-def wanted_width(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+def wanted_width(
+    problem: Problem, iterate: Iterate, slowly: bool = False
+) -> tuple[Int[Array, ""], Bool[Array, ""]]:
     """How many features to take, and whether the support is nearly settled.
 
     Early on the support doubles, of groups it grows by half when it is large; near the end just
     what is violated is added. With more samples than features, what is violated is mostly what is
-    missing, so that far more is taken at once.
+    missing, so that far more is taken at once. Or it grows ``slowly``, by an eighth.
     """
     n, p = problem.X.shape
     penalty = problem.penalty
@@ -76,6 +78,8 @@ def wanted_width(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bo
     growth = jnp.maximum(support, _SMALLEST // 2)
     growth = growth if groups is None else jnp.minimum(growth, 64 + support // 2)
     growth = 128 + support if p <= n else growth
+    if slowly:
+        growth = jnp.minimum(growth, jnp.maximum(support // 8, _SMALLEST // 4))
     wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
     # Room for a group that is cut off where the working set ends.
     return wanted if groups is None else wanted + groups[2], settled
