@@ -37,9 +37,9 @@ def phases_of(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]
     """
     limits = [MIDDLE] if widths[-1] > 2 * MIDDLE else []
     if problem.penalty.groups_of_coordinates is not None:
-        if by_columns(problem, widths) and problem.X.shape[0] <= 4 * MIDDLE:
-            return [widths]
-        limits += [4 * MIDDLE] if widths[-1] > 4 * MIDDLE else []
+        # Columns of few samples take no more than a pass over X: one memory for all the rest.
+        one = by_columns(problem, widths) and problem.X.shape[0] <= 4 * MIDDLE
+        limits += [4 * MIDDLE] if widths[-1] > 4 * MIDDLE and not one else []
     elif widths[-1] > 8 * MIDDLE:
         limits += [4 * MIDDLE]
     ends = [sum(width <= limit for width in widths) for limit in limits]
