@@ -16,7 +16,7 @@ from ._group_blocks import has_blocks
 
 _APPROACH_OF_GROUPS = GramFISTA(max_iterations=60)
 _SWEEPS_OF_GROUPS = GramCoordinateDescent(max_iterations=40)
-_NEAR = 1e-2  # share of the gap that is left to Newton's method by sweeps over groups
+_NEAR = 1e-3  # share of the gap that is left to Newton's method by sweeps over groups
 _APPROACH_OF_MANY = GramCoordinateDescent(max_iterations=40)
 
 

@@ -60,9 +60,9 @@ def by_columns(problem: Problem, widths: tuple[int, ...]) -> bool:
 def wanted_width(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bool[Array, ""]]:
     """How many features to take, and whether the support is nearly settled.
 
-    Early on the support doubles, of groups it grows by half when it is large; near the end just
-    what is violated is added. With more samples than features, what is violated is mostly what is
-    missing, so that far more is taken at once.
+    Early on the support doubles; near the end just what is violated is added. With more samples
+    than features, what is violated is mostly what is missing, so that far more is taken at once,
+    and of groups as well, whose first sweeps cost less than another pass over X.
     """
     n, p = problem.X.shape
     penalty = problem.penalty
@@ -74,8 +74,7 @@ def wanted_width(problem: Problem, iterate: Iterate) -> tuple[Int[Array, ""], Bo
         moving, violated = _spread(moving, groups), _spread(violated, groups)
     support = jnp.sum(moving)
     growth = jnp.maximum(support, _SMALLEST // 2)
-    growth = growth if groups is None else jnp.minimum(growth, 64 + support // 2)
-    growth = 128 + support if p <= n else growth
+    growth = 128 + support if p <= n or groups is not None else growth
     wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
     # Room for a group that is cut off where the working set ends.
     return wanted if groups is None else wanted + groups[2], settled
