@@ -80,10 +80,7 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, Abstract
         if jnp.ndim(step):
             step = jax.ops.segment_max(step, self.groups, self.num_groups)  # constant within one
         # An infinite weight is infinite at any step, and an unpenalised group stays as it is.
-        threshold = scaled(self.outer_slopes(), step)
-        beyond = norms > threshold
-        left = jnp.where(beyond, 1 - ratio(jnp.where(beyond, threshold, 0.0), norms), 0.0)
-        return soft, norms, jnp.where(threshold == 0, 1.0, left)
+        return soft, norms, shrunk(norms, scaled(self.outer_slopes(), step))
 
     def prox(self, v: Float[Array, " p"], step: Any) -> Float[Array, " p"]:
         soft, _, left = self._shrink(v, step)
@@ -188,6 +185,13 @@ class AbstractGroupNorm(AbstractStrengthPenalty, AbstractNewtonPenalty, Abstract
 
     def _sums(self, x: Float[Array, " p"]) -> Float[Array, " g"]:
         return segment_sums(x, self.groups, self.num_groups)
+
+
+def shrunk(norms: Float[Array, " g"], threshold: Float[Array, " g"]) -> Float[Array, " g"]:
+    """What is left of vectors of these lengths, less the threshold; all of it if that is zero."""
+    beyond = norms > threshold
+    left = jnp.where(beyond, 1 - ratio(jnp.where(beyond, threshold, 0.0), norms), 0.0)
+    return jnp.where(threshold == 0, 1.0, left)
 
 
 def known_groups(groups: Any, weights: Any) -> tuple[Array, Array | None, int, int]:

@@ -23,6 +23,11 @@ class AbstractCurvature(eqx.Module):
     def longest_step(self) -> float:
         """The σ up to which (root·G·root + I/σ) is solved with some digits right."""
 
+    @property
+    @abc.abstractmethod
+    def largest_system(self) -> int:
+        """The size that no system of `solve` exceeds."""
+
     @abc.abstractmethod
     def diagonal(self) -> Float[Array, " k"]:
         """G_jj."""
@@ -60,6 +65,10 @@ class Gram(AbstractCurvature):
         size, dtype = self.rows.shape[0], self.rows.dtype
         return float(0.01 / (jnp.finfo(dtype).eps * size**0.5))
 
+    @property
+    def largest_system(self) -> int:
+        return self.rows.shape[0]
+
     def diagonal(self) -> Float[Array, " k"]:
         return jnp.diagonal(self.rows)
 
@@ -95,6 +104,10 @@ class Columns(AbstractCurvature):
     def longest_step(self) -> float:
         # `solve` loses σ·ε of its digits.
         return float(0.03 / jnp.finfo(self.rows.dtype).eps ** 0.5)
+
+    @property
+    def largest_system(self) -> int:
+        return min(self.rows.shape)
 
     def diagonal(self) -> Float[Array, " k"]:
         return self.squares

@@ -60,8 +60,10 @@ class GramProblem(eqx.Module):
     @property
     def support_sizes(self) -> tuple[int, ...]:
         """The widths and the numbers between: factorising costs the cube of the size."""
-        sizes = set(self.widths)
+        sizes, largest = set(self.widths), self.curvature.largest_system
         for low, high in itertools.pairwise(self.widths):
+            if low >= largest:
+                break
             parts = 4 if low >= MANY else 2
             sizes |= set(range(low, high, max((high - low) // parts, 1)))
         return tuple(sorted(sizes))

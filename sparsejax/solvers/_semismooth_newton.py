@@ -12,8 +12,11 @@ from ..penalties import AbstractNewtonPenalty
 from ._gram import MANY, AbstractGramSolver, GramProblem
 from ._gram_coordinate_descent import GramCoordinateDescent
 from ._gram_fista import GramFISTA
+from ._group_blocks import has_blocks
 
 _APPROACH_OF_GROUPS = GramFISTA(max_iterations=60)
+_SWEEPS_OF_GROUPS = GramCoordinateDescent(max_iterations=40)
+_NEAR = 1e-3  # share of the gap that is left to Newton's method by sweeps over groups
 _APPROACH_OF_MANY = GramCoordinateDescent(max_iterations=40)
 
 
@@ -58,10 +61,11 @@ class SemismoothNewton(AbstractGramSolver):
         Newton iterations a working set at the most.
     approach
         How to come near a support that is not settled, before Newton's method. By default
-        ``GramFISTA`` where coefficients are coupled in groups, whose supports are larger than those
-        of single features, and so is the price of Newton's method; ``GramCoordinateDescent`` in
-        working sets of over 1024 features in double precision on CPU, where a factorisation takes
-        as long as dozens of its sweeps; else nothing.
+        a few sweeps over blocks of groups (on CPU, where there are far fewer samples than features
+        can be in the support; else ``GramFISTA``) where coefficients are coupled, whose supports
+        are larger than those of single features, and so is the price of Newton's method;
+        ``GramCoordinateDescent`` in working sets of over 1024 features in double precision on CPU,
+        where a factorisation takes as long as dozens of its sweeps; else nothing.
 
     Notes
     -----
@@ -212,12 +216,14 @@ class SemismoothNewton(AbstractGramSolver):
 
 
 def _approach_of(problem: GramProblem) -> AbstractGramSolver | None:
+    # Sweeps are many small products, which accelerators are slow at.
+    on_cpu = jax.default_backend() == "cpu"
     if problem.penalty.groups_of_coordinates is not None:
-        return _APPROACH_OF_GROUPS
-    # Sweeps are many small products, which accelerators are slow at. In single precision their
-    # rounding costs the last digits: gaps of 4e-6 where Newton's method alone comes to 1e-6.
+        return _SWEEPS_OF_GROUPS if on_cpu and has_blocks(problem) else _APPROACH_OF_GROUPS
+    # In single precision their rounding costs the last digits: gaps of 4e-6 where Newton's method
+    # alone comes to 1e-6.
     size, dtype = problem.scale.shape[0], problem.scale.dtype
-    many = size > MANY and dtype == jnp.float64 and jax.default_backend() == "cpu"
+    many = size > MANY and dtype == jnp.float64 and on_cpu
     return _APPROACH_OF_MANY if many else None
 
 
@@ -226,6 +232,8 @@ def _approached(
 ) -> GramProblem:
     """The same problem told from nearer to its solution."""
     settled = _is_settled(problem, problem.start_coef, problem.pull)
+    if approach is _SWEEPS_OF_GROUPS:
+        tol = jnp.maximum(tol, _NEAR * problem.gap(problem.start_coef, problem.pull))
     near = lambda: approach.solve_gram(problem, tol)[0]  # noqa: E731
     return problem.moved_to(jax.lax.cond(settled, lambda: problem.start_coef, near))
 

@@ -37,9 +37,9 @@ def phases_of(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]
     """
     limits = [MIDDLE] if widths[-1] > 2 * MIDDLE else []
     if problem.penalty.groups_of_coordinates is not None:
-        if by_columns(problem, widths) and problem.X.shape[0] <= 4 * MIDDLE:
-            return [widths]
-        limits += [4 * MIDDLE] if widths[-1] > 4 * MIDDLE else []
+        # Columns of few samples take no more than a pass over X: one memory for all the rest.
+        one = by_columns(problem, widths) and problem.X.shape[0] <= 4 * MIDDLE
+        limits += [4 * MIDDLE] if widths[-1] > 4 * MIDDLE and not one else []
     elif widths[-1] > 8 * MIDDLE:
         limits += [4 * MIDDLE]
     ends = [sum(width <= limit for width in widths) for limit in limits]
@@ -62,9 +62,10 @@ def wanted_width(
 ) -> tuple[Int[Array, ""], Bool[Array, ""]]:
     """How many features to take, and whether the support is nearly settled.
 
-    Early on the support doubles, of groups it grows by half when it is large; near the end just
-    what is violated is added. With more samples than features, what is violated is mostly what is
-    missing, so that far more is taken at once. Or it grows ``slowly``, by an eighth.
+    Early on the support doubles; near the end just what is violated is added. With more samples
+    than features, what is violated is mostly what is missing, so that far more is taken at once,
+    and of groups as well, whose first sweeps cost less than another pass over X. Or it grows
+    ``slowly``, by an eighth.
     """
     n, p = problem.X.shape
     penalty = problem.penalty
@@ -76,8 +77,7 @@ def wanted_width(
         moving, violated = _spread(moving, groups), _spread(violated, groups)
     support = jnp.sum(moving)
     growth = jnp.maximum(support, _SMALLEST // 2)
-    growth = growth if groups is None else jnp.minimum(growth, 64 + support // 2)
-    growth = 128 + support if p <= n else growth
+    growth = 128 + support if p <= n or groups is not None else growth
     if slowly:
         growth = jnp.minimum(growth, jnp.maximum(support // 8, _SMALLEST // 4))
     wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
