@@ -63,6 +63,13 @@ def test_many_sparse_constraints_are_for_primal_dual():
         for X, expected in ((design, solver), (design.toarray(), solvers.Bregman)):
             problem = sj.Problem(X, np.ones(rows), losses.Equality(), penalties.L1(1.0))
             assert isinstance(solvers.Auto().choose(problem), expected)
+    for rows, features in ((129, 8 * 129 - 1), (513, 8 * 513)):
+        wide = scipy.sparse.eye_array(rows, features, format="csr")
+        problem = sj.Problem(wide, np.ones(rows), losses.Equality(), penalties.L1(1.0))
+        assert isinstance(solvers.Auto().choose(problem), solvers.PrimalDual)
+    wide = scipy.sparse.eye_array(512, 8 * 512, format="csr")
+    problem = sj.Problem(wide, np.ones(512), losses.Equality(), penalties.L1(1.0))
+    assert isinstance(solvers.Auto().choose(problem), solvers.Bregman)
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ from ._prox_newton import ProxNewton, quadratic_solver
 from ._varpro import VarPro, per_task
 
 _FACTORISED = 3000  # targets to be met, up to which a dense system of them is soon solved
-_SPARSE = 128  # the same where products with X take next to nothing
+_SPARSE = 128  # the same where products with X take next to nothing ...
+_WIDE = 512  # ... and where there are many more features than targets, as in basis pursuit
 _DIAGONALISED = 1000  # side of a design up to which its eigenvectors are soon found
 
 
@@ -37,8 +38,11 @@ def convex_solver(problem: Problem) -> AbstractSolver:
 
 def _is_pursuit(problem: Problem) -> bool:
     """Whether targets are to be met by few coefficients, and few enough to factorise."""
-    most = _SPARSE if isinstance(underlying(problem.X), Sparse) else _FACTORISED
-    constrained = isinstance(problem.loss, Equality) and problem.X.shape[0] <= most
+    n, p = problem.X.shape
+    most = _FACTORISED
+    if isinstance(underlying(problem.X), Sparse):
+        most = _WIDE if p >= 8 * n else _SPARSE
+    constrained = isinstance(problem.loss, Equality) and n <= most
     newton = isinstance(problem.penalty, AbstractNewtonPenalty)
     return constrained and newton and not problem.loss.outputs(problem.y)
 
