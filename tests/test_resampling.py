@@ -1,5 +1,7 @@
 """Resampling: equal to fits of the drawn rows one by one, summaries, failures, batches."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from sklearn import linear_model
 
 import sparsejax as sj
 from sparsejax import resampling
-from sparsejax.resampling import _stability_selection
+from sparsejax.resampling import _bootstrap, _stability_selection
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -63,6 +65,26 @@ def test_bootstrap_fits_the_drawn_rows(fits):
         model = lasso_of_rows(rows, 0.1, WEIGHTS)
         np.testing.assert_allclose(fits.coefs[k], model.coef_, atol=1e-6)
         np.testing.assert_allclose(fits.intercepts[k], model.intercept_, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_convex_resamples_start_from_the_solution_on_all_samples(monkeypatch, size):
+    """Others from zero: of these it decides which stationary point is found."""
+    whole = sj.solve(lasso(), tol=1e-12).coef
+    starts = []
+
+    def solve(problem, *how, **options):
+        jax.debug.callback(lambda start: starts.append(np.asarray(start)), how[3])
+        return sj.solve(problem, *how, **options)
+
+    monkeypatch.setattr(_bootstrap, "solve", solve)
+    fit = functools.partial(resampling.bootstrap, num=3, key=KEY, tol=1e-12, batch_size=size)
+    jax.block_until_ready(fit(lasso()).coefs)
+    given = np.any(starts, axis=1)  # in no order, and once for a batch
+    assert (~given).sum() == 1
+    assert given.sum() * (size or 1) == 3
+    for start in np.array(starts)[given]:
+        np.testing.assert_allclose(start, whole, atol=1e-8)
 
 
 def test_bootstrap_summaries(fits):
