@@ -213,6 +213,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+@pytest.mark.slow  # two processes that compile; the same in one process is above
 def test_killed_the_command_leaves_nothing_half_and_goes_on(files, tmp_path, capsys):
     out, whole = tmp_path / "out", tmp_path / "whole"
     assert main(command(files, whole)) == 0
