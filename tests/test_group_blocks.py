@@ -76,6 +76,16 @@ def test_a_block_is_minimised_over(data):
     assert objective(coef[rows]) <= best.fun + 1e-9
 
 
+def test_steps_of_opposite_features(data):
+    """A start of the power iteration with some symmetry would see no curvature at all."""
+    X, y = data
+    X[:, 1:44:2] = -X[:, 0:44:2]  # all of the first block
+    _, small = _small((X, y), sj.penalties.GroupL2(0.05, LABELS))
+    blocks = GroupBlocks(small)
+    largest = np.linalg.eigvalsh(blocks.grams).max(axis=1)
+    assert np.all(blocks.steps[: blocks.count] * largest[: blocks.count] < 2)
+
+
 def test_who_sweeps(data, monkeypatch):
     """Rows of a group must be adjacent, groups not huge, and products small ones welcome."""
     _, small = _small(data, sj.penalties.GroupL2(0.05, LABELS))

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import pseudo_inverse
+from ._coordinate_descent import BLOCK
 from ._curvature import Pick
 from ._gram import GramProblem
-
-BLOCK = 32  # rows
 
 
 class Point(eqx.Module):

@@ -5,9 +5,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._first_order import largest_eigenvalue, wave
 from ..penalties._group_norm import shrunk
 from ..penalties._groups import root, scaled, soft_threshold
-from ._blocks import BLOCK, AbstractBlocks, count_of, free_rows, grams_of
+from ._blocks import AbstractBlocks, count_of, free_rows, grams_of
+from ._coordinate_descent import BLOCK
 from ._curvature import Columns
 from ._gram import GramProblem
 
@@ -55,7 +57,9 @@ class GroupBlocks(AbstractBlocks):
         self.same = self.same.astype(dtype)
         grams = grams_of(problem, self.begins, self.count, self.width)
         self.grams = jnp.where(own[:, :, None] & own[:, None], grams, 0.0)
-        self.steps = 1 / _largest_eigenvalues(self.grams)
+        start = wave((self.width,), dtype)
+        longest = lambda gram: largest_eigenvalue(lambda v: gram @ v, start, _ITERATIONS)  # noqa: E731
+        self.steps = 1 / jax.vmap(longest)(self.grams)
         self.slopes = problem.penalty.outer_slopes()[labels]
 
     def belongs(self, i: Int[Array, ""]) -> Bool[Array, " w"]:
@@ -74,17 +78,3 @@ class GroupBlocks(AbstractBlocks):
             return jnp.where(own, moved - coef, 0.0)
 
         return jax.lax.fori_loop(0, _STEPS, descend, jnp.zeros_like(coef))
-
-
-def _largest_eigenvalues(grams: Float[Array, "blocks w w"]) -> Float[Array, " blocks"]:
-    """By power iteration, from below; one for zero."""
-
-    def step(_: Int[Array, ""], v: Float[Array, "blocks w"]) -> Float[Array, "blocks w"]:
-        v = jnp.einsum("bij,bj->bi", grams, v)
-        norms = jnp.linalg.norm(v, axis=1, keepdims=True)
-        return v / jnp.where(norms > 0, norms, 1.0)
-
-    first = jnp.ones(grams.shape[:2], grams.dtype)
-    v = jax.lax.fori_loop(0, _ITERATIONS, step, first)
-    largest = jnp.linalg.norm(jnp.einsum("bij,bj->bi", grams, v), axis=1)
-    return jnp.where(largest > 0, largest, 1.0)

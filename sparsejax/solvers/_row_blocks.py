@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._blocks import BLOCK, AbstractBlocks, count_of, free_rows, grams_of
-from ._coordinate_descent import sweep_block
+from ._blocks import AbstractBlocks, count_of, free_rows, grams_of
+from ._coordinate_descent import BLOCK, sweep_block
 from ._gram import GramProblem
 
 
