@@ -45,6 +45,13 @@ def check_nonnegative(name: str, x: Array, *, ndim: int, finite: bool) -> None:
         raise ValueError(f"`{name}` must be finite; got {_shown(values)}.")
 
 
+def check_integer(name: str, value: Any, least: int = 1) -> None:
+    """Raise unless ``value`` is an integer, and positive or (``least=0``) nonnegative."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        kind = "positive" if least else "nonnegative"
+        raise ValueError(f"`{name}` must be a {kind} integer; got {value!r}.")
+
+
 def check_positive(name: str, x: Array) -> None:
     """Raise unless ``x`` is a positive, finite scalar."""
     check_nonnegative(name, x, ndim=0, finite=True)

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from .._checks import check_integer
 from ._macs import count_macs
 
 
@@ -67,8 +68,7 @@ def cost(model: Callable[..., Any], *example: Any, repeats: int = 20) -> Cost:
     >>> found.macs, 0 < found.seconds < found.compile_seconds
     (640, True)
     """
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
-        raise ValueError(f"`repeats` must be a positive integer; got {repeats!r}.")
+    check_integer("repeats", repeats)
     # A jit of its own, so that the first call compiles; arrays within the model are arguments.
     call = eqx.filter_jit(lambda model, example: model(*example))
     seconds = []

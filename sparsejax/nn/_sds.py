@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._arrays import as_inexact
-from .._checks import check_nonnegative
+from .._checks import check_integer, check_nonnegative
 from .._first_order import largest_eigenvalue, restarted_momentum, wave
 from ..penalties import ElasticNet
 from ..solvers import GramFISTA
@@ -93,8 +93,7 @@ def sds(
     l1, l2 = as_inexact(l1, "l1"), as_inexact(l2, "l2")
     check_nonnegative("l1", l1, ndim=0, finite=True)
     check_nonnegative("l2", l2, ndim=0, finite=True)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"`steps` must be a nonnegative integer; got {steps!r}.")
+    check_integer("steps", steps, least=0)
     return _sds(W0, H, pattern, cross, l1, l2, steps)
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._checks import check_integer
 from ._channels import (
     Channels,
     along,
@@ -105,8 +106,7 @@ def rounded(
     By default those that are wanted by more than a half; or by their segments, how many of a
     width. The most wanted stay, then the most worth.
     """
-    if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
-        raise ValueError(f"`round_to` must be a positive integer; got {round_to!r}.")
+    check_integer("round_to", round_to)
     axes = [expand(axis) for reader in found.readers for axis in found.axes[reader.leaf]]
     widths = {factors[0].segments() for factors in axes if len(factors) == 1}
     new: dict[Dim, np.ndarray] = {}
