@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..._certificate import Iterate, iterate_at, objective_at_zero
 from ..._problem import Problem
 from ...penalties import Nuclear
-from ...penalties._spectral import leading_svd, spectral_norm
+from ...penalties._spectral import leading_svd
 from ._low_rank import AbstractLowRank, low_rank
 from ._minimise import AbstractOuterProblem, AbstractProjection, half_square, minimise
 
@@ -23,6 +23,7 @@ class _Thin(AbstractProjection):
     value: Float[Array, ""]
     left: Float[Array, "m r"]  # U
     right: Float[Array, "r tasks"]  # V
+    pulled: Float[Array, "m r"]  # (C − G UV)Vᵀ
 
     @property
     def coef(self) -> Float[Array, "m tasks"]:
@@ -44,13 +45,13 @@ class ThinFactor(AbstractOuterProblem):
     def project(self, v: Float[Array, "m r"], near: Any) -> _Thin:
         del near  # a linear system needs no start
         left = self.scale * v
-        right, fitted = self.data.factor(left, self.strength)
-        return _Thin((self.strength * jnp.vdot(left, left) - fitted) / 2, left, right)
+        right, fitted, pulled = self.data.factor(left, self.strength)
+        value = (self.strength * jnp.vdot(left, left) - fitted) / 2
+        return _Thin(value, left, right, pulled)
 
     def envelope(self, v: Float[Array, "m r"], projection: _Thin) -> Float[Array, ""]:
         left = self.scale * v
-        pulled = self.data.pulled(projection.left, projection.right)
-        return self.strength * jnp.vdot(left, left) / 2 - jnp.vdot(left, pulled)
+        return self.strength * jnp.vdot(left, left) / 2 - jnp.vdot(left, projection.pulled)
 
     def gap(self, projection: _Thin) -> Float[Array, ""]:
         """Not within a round, at the end of which the pull is looked at for more than that."""
@@ -93,7 +94,7 @@ def solve_thin(
     the pull above the strength, which is where to escape from a saddle point. Widths grow.
     """
     data = low_rank(problem)
-    rounding = jnp.finfo(tol.dtype).eps * spectral_norm(data.target)
+    rounding = jnp.finfo(tol.dtype).eps * jnp.linalg.norm(data.target)
     strength = jnp.maximum(problem.penalty.strength, rounding)
     unit = objective_at_zero(problem)
     shape = data.target.shape
