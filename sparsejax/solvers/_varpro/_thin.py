@@ -100,9 +100,8 @@ def solve_thin(
     shape = data.target.shape
 
     def begun() -> _State:
-        coef, zero = data.lower(start.coef), jnp.array(0)
-        left, sizes, _ = jnp.linalg.svd(coef, full_matrices=False)
-        pull = _Pull(data, strength, coef)
+        coef, left, sizes = _lowered(data, start.coef)
+        pull, zero = _Pull(data, strength, coef), jnp.array(0)
         return _State(coef, *_either(left, sizes, pull), start.gap.astype(tol.dtype), zero, zero)
 
     def round_of(state: _State, width: int) -> _State:
@@ -132,6 +131,23 @@ def solve_thin(
         round_here = lambda state, width=width: round_of(state, width)  # noqa: E731
         state = jax.lax.while_loop(unfinished, round_here, state)
     return _certified(problem, data, state, start, tol), state.steps
+
+
+def _lowered(
+    data: AbstractLowRank, coef: Float[Array, "..."]
+) -> tuple[Float[Array, "m tasks"], Float[Array, "m k"], Float[Array, " k"]]:
+    """B of W, its left singular vectors and its singular values: for free at zero."""
+    shape, dtype = data.target.shape, data.target.dtype
+
+    def known() -> tuple[Array, Array, Array]:
+        lowered = data.lower(coef)
+        return lowered, *jnp.linalg.svd(lowered, full_matrices=False)[:2]
+
+    def zero() -> tuple[Array, Array, Array]:
+        rank = min(shape)
+        return jnp.zeros(shape, dtype), jnp.zeros((shape[0], rank), dtype), jnp.zeros(rank, dtype)
+
+    return jax.lax.cond(jnp.any(coef != 0), known, zero)
 
 
 def _balanced(thin: _Thin) -> tuple[Float[Array, "m r"], Float[Array, " r"]]:
