@@ -107,10 +107,8 @@ class Spectrum(AbstractLowRank):
 
     def _curved(self, coef: Float[Array, "m k"]) -> Float[Array, "m k"]:
         """G B."""
-        scaled = lambda: self.curvature[:, None] * coef  # noqa: E731
-        if self.gram is None:
-            return scaled()
-        return jax.lax.cond(self.rotated, scaled, lambda: self.gram @ coef)
+        scaled, gram = lambda: self.curvature[:, None] * coef, self.gram
+        return scaled() if gram is None else jax.lax.cond(self.rotated, scaled, lambda: gram @ coef)
 
     def pull(self, coef: Float[Array, "m tasks"]) -> Float[Array, "m tasks"]:
         return self.target - self._curved(coef)

@@ -141,7 +141,8 @@ def _lowered(
 
     def known() -> tuple[Array, Array, Array]:
         lowered = data.lower(coef)
-        return lowered, *jnp.linalg.svd(lowered, full_matrices=False)[:2]
+        left, sizes, _ = jnp.linalg.svd(lowered, full_matrices=False)
+        return lowered, left, sizes
 
     def zero() -> tuple[Array, Array, Array]:
         rank = min(shape)
