@@ -91,8 +91,12 @@ def minimise(
     def step(state: _State) -> _State:
         old = state.point
         new, found = _searched(at, old, -state.history.times(old.gradient))
-        history = state.history.updated(new.v - old.v, new.gradient - old.gradient)
-        moving = found & jnp.any(new.v != old.v)
+        moved = found & jnp.any(new.v != old.v)
+        # What rounding has made of the last pairs may mislead: without them there is one more try.
+        learnt = state.history.updated(new.v - old.v, new.gradient - old.gradient)
+        forgot = QuasiNewton(memory, new.gradient)
+        history = jax.tree.map(lambda a, b: jnp.where(moved, a, b), learnt, forgot)
+        moving = moved | (state.history.count > 0)
         # A certificate costs a pass over the data, so not every step gets one.
         steps = state.steps + 1
         due = (steps % _CHECK_EVERY == 0) | (steps >= max_steps) | ~moving
