@@ -1,6 +1,7 @@
 """L-BFGS: what a few steps tell of the curvature."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
@@ -48,6 +49,11 @@ class QuasiNewton(eqx.Module):
                 self.count + 1,
             ),
         )
+
+    def forgotten(self) -> "QuasiNewton":
+        """Without any pairs; what is left of them is γ."""
+        parts = lambda q: (q.steps, q.changes, q.slopes, q.count)  # noqa: E731
+        return eqx.tree_at(parts, self, jax.tree.map(jnp.zeros_like, parts(self)))
 
     def times(self, gradient: Float[Array, " k"]) -> Float[Array, " k"]:
         """H times a gradient."""
