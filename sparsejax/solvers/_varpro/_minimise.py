@@ -94,7 +94,7 @@ def minimise(
         moved = found & jnp.any(new.v != old.v)
         # What rounding has made of the last pairs may mislead: without them there is one more try.
         learnt = state.history.updated(new.v - old.v, new.gradient - old.gradient)
-        forgot = state.history.forgotten()
+        forgot = learnt.forgotten()
         history = jax.tree.map(lambda a, b: jnp.where(moved, a, b), learnt, forgot)
         moving = moved | (state.history.count > 0)
         # A certificate costs a pass over the data, so not every step gets one.

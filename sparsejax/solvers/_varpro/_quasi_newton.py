@@ -15,7 +15,7 @@ class QuasiNewton(eqx.Module):
 
         q = R⁻¹Sg,   r = γ(g − Yᵀq),   Hg = r + SᵀR⁻ᵀ(Dq − Yr),
 
-    which takes half the time of one pair after the other. A pair of zeros is one that is missing.
+    which takes half the time of one pair after the other. Only pairs of positive curvature count.
     """
 
     steps: Float[Array, "m k"]  # S, in a ring
@@ -32,10 +32,9 @@ class QuasiNewton(eqx.Module):
         self.count = jnp.array(0)
 
     def updated(self, step: Float[Array, " k"], change: Float[Array, " k"]) -> "QuasiNewton":
-        """With one more pair, in the place of the oldest; unless its curvature is not positive."""
+        """With one more pair, in the place of the oldest."""
         slope, square = jnp.vdot(step, change), jnp.vdot(change, change)
         convex = slope > 0
-        step, change = (jnp.where(convex, x, 0.0) for x in (step, change))
         place = self.count % self.steps.shape[0]
         steps = self.steps.at[place].set(step)
         return eqx.tree_at(
@@ -52,7 +51,7 @@ class QuasiNewton(eqx.Module):
 
     def forgotten(self) -> "QuasiNewton":
         """Without any pairs; what is left of them is γ."""
-        parts = lambda q: (q.steps, q.changes, q.slopes, q.count)  # noqa: E731
+        parts = lambda q: (q.slopes, q.count)  # noqa: E731
         return eqx.tree_at(parts, self, jax.tree.map(jnp.zeros_like, parts(self)))
 
     def times(self, gradient: Float[Array, " k"]) -> Float[Array, " k"]:
@@ -60,10 +59,13 @@ class QuasiNewton(eqx.Module):
         memory = self.steps.shape[0]
         order = (self.count + jnp.arange(memory)) % memory  # the oldest first
         place = jnp.argsort(order)
-        triangle = jnp.triu(self.slopes[order][:, order])
+        slopes = self.slopes[order][:, order]
+        counts = jnp.diagonal(slopes) > 0
+        triangle = jnp.where(
+            counts[:, None] & counts, jnp.triu(slopes), jnp.eye(memory, dtype=slopes.dtype)
+        )
         diagonal = jnp.diagonal(triangle)
-        triangle = triangle + jnp.diag(jnp.where(diagonal > 0, 0.0, 1.0))
-        back = solve_triangular(triangle, (self.steps @ gradient)[order])
+        back = solve_triangular(triangle, jnp.where(counts, (self.steps @ gradient)[order], 0.0))
         turned = self.scale * (gradient - back[place] @ self.changes)
-        bent = diagonal * back - (self.changes @ turned)[order]
+        bent = diagonal * back - jnp.where(counts, (self.changes @ turned)[order], 0.0)
         return turned + solve_triangular(triangle, bent, trans=1)[place] @ self.steps
