@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ._dual import Dual, feasible_dual, first_dual, needs_dual, residual_of
 from ._modules import replace
-from ._problem import Problem, matvec, rmatvec
+from ._problem import Problem, matvec, predict_sparse, rmatvec
 from ._together import largest
 from .losses._profiled import Profiled
 from .losses._tilted import untilted
@@ -94,7 +94,9 @@ def _mismatch(problem: Problem, iterate: Iterate) -> Float[Array, ""]:
 def _predictions(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:
     """X coef + offset, for free where most solves start: at zero."""
     nonzero = largest(jnp.any(coef != 0))
-    return jax.lax.cond(nonzero, lambda: problem.predict(coef), lambda: problem.predict_zero())
+    return jax.lax.cond(
+        nonzero, lambda: predict_sparse(problem, coef), lambda: problem.predict_zero()
+    )
 
 
 def relative_gap(

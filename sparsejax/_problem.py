@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ._arrays import as_inexact, cast_floats
 from ._checks import check_finite
 from ._modules import replace
+from ._together import largest
 from .designs import AbstractDesign, Standardised, as_design
 from .losses import (
     AbstractLoss,
@@ -24,6 +25,7 @@ from .losses._profiled_kinks import ProfiledKinks
 from .penalties import AbstractPenalty
 
 _SQUARED = Squared()
+_FEW = 256  # columns that are gathered sooner than all of X is read
 
 
 class Problem(eqx.Module):
@@ -120,6 +122,39 @@ class Problem(eqx.Module):
         if self.offset is not None:
             return self.offset
         return jnp.zeros((self.X.shape[0], *self.loss.outputs(self.y)), self.X.dtype)
+
+
+def predict_sparse(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:
+    """``problem.predict`` at the price of the columns that are needed, where these are few."""
+    p = coef.shape[0]
+    if coef.ndim > 1 or p <= 4 * _FEW:
+        return problem.predict(coef)
+    X, w = jax.lax.stop_gradient((problem.X, coef))
+
+    def by_columns() -> Float[Array, " n"]:
+        (index,) = jnp.nonzero(w, size=_FEW, fill_value=p)
+        return X.combine(index, w.at[index].get(mode="fill", fill_value=0.0))
+
+    few = largest(jnp.sum(w != 0)) <= _FEW
+    product = jax.lax.cond(few, by_columns, lambda: X.matvec(w))
+    product = product if problem.offset is None else product + problem.offset
+    return known_predictions((problem, coef), product)
+
+
+@eqx.filter_custom_jvp
+def known_predictions(
+    factors: tuple[Problem, Float[Array, "p ..."]], product: Float[Array, "n ..."]
+) -> Float[Array, "n ..."]:
+    """X w + offset, known already, as a differentiable function of the three."""
+    del factors
+    return product
+
+
+@known_predictions.def_jvp
+def _known_predictions_jvp(primals: Any, tangents: Any) -> Any:
+    (factors, product), (factors_dot, _) = primals, tangents
+    _, product_dot = eqx.filter_jvp(lambda f: f[0].predict(f[1]), (factors,), (factors_dot,))
+    return product, product_dot
 
 
 def matvec(X: AbstractDesign, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:

@@ -18,7 +18,7 @@ from ._arguments import (
 from ._certificate import Iterate, iterate_at, kkt_of, reachable
 from ._dual import check_judged_by_coef
 from ._modules import jit, replace
-from ._problem import Problem, matvec, project_intercept, rmatvec
+from ._problem import Problem, known_predictions, matvec, project_intercept, rmatvec
 from ._solution import RESULTS, Solution, Stats, require_success
 from .designs import Dense
 from .penalties import L1, AbstractStrengthPenalty
@@ -205,7 +205,7 @@ def _solve(
         jnp.zeros(coef.shape[1:], tol.dtype) if centring is None else centring.intercept(coef)
     )
     final = jax.lax.stop_gradient(iterate)
-    predictions = _known_predictions((centred, coef), final.predictions)
+    predictions = known_predictions((centred, coef), final.predictions)
     return Solution(
         coef,
         intercept,
@@ -215,22 +215,6 @@ def _solve(
         result_of(problem, final, tol, stats, max_steps),
         Stats(type(solver).__name__, stats),
     )
-
-
-@eqx.filter_custom_jvp
-def _known_predictions(
-    factors: tuple[Problem, Float[Array, "p ..."]], product: Float[Array, "n ..."]
-) -> Float[Array, "n ..."]:
-    """X w + offset, known already, as a differentiable function of the three."""
-    del factors
-    return product
-
-
-@_known_predictions.def_jvp
-def _known_predictions_jvp(primals: Any, tangents: Any) -> Any:
-    (factors, product), (factors_dot, _) = primals, tangents
-    _, product_dot = eqx.filter_jvp(lambda f: f[0].predict(f[1]), (factors,), (factors_dot,))
-    return product, product_dot
 
 
 def result_of(

@@ -1,5 +1,6 @@
 """objective, duality_gap, kkt_violation and strength_max against their formulas."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, strategies as st
 from registry import PENALTIES, SOLVER_PENALTIES
 
 import sparsejax as sj
+from sparsejax._problem import Problem, predict_sparse, project_intercept
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -127,3 +129,26 @@ def test_infeasible_points_have_no_finite_gap():
     assert np.isinf(sj.objective(problem, -np.ones(P)))
     _, _, problem = _problem("box", 7)
     assert np.isinf(sj.duality_gap(problem, np.ones(P)))
+
+
+@pytest.mark.parametrize("nonzeros", [0, 3, 400])
+@pytest.mark.parametrize("centred", [False, True])
+def test_sparse_predictions(nonzeros, centred):
+    """By columns or by all of X: the same numbers and the same derivatives in every direction."""
+    rng = np.random.default_rng(nonzeros)
+    X, y = rng.normal(size=(7, 1200)) + 0.5, rng.normal(size=7)
+    penalty = sj.penalties.L1(0.1)
+    problem = sj.Problem(X, y, penalty=penalty, offset=y, fit_intercept=centred)
+    problem = project_intercept(problem)[0] if centred else problem  # which the offset joins
+    coef = np.zeros(1200)
+    coef[rng.choice(1200, nonzeros, replace=False)] = rng.normal(size=nonzeros)
+
+    def with_gradient(predict):
+        def total(problem, coef):
+            return jnp.sum(predict(problem, coef) ** 3)
+
+        return jax.value_and_grad(total, (0, 1))(problem, jnp.array(coef))
+
+    found, expected = with_gradient(predict_sparse), with_gradient(Problem.predict)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)

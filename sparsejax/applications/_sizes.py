@@ -4,21 +4,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from .._checks import check_integer
+
 
 def check_sizes(config: Any, may_be_zero: Sequence[str] = ()) -> None:
     """Raise unless every integer field of a dataclass is one and positive."""
     for field in dataclasses.fields(config):
         if field.type is int:
             least = 0 if field.name in may_be_zero else 1
-            check_size(field.name, getattr(config, field.name), least)
-
-
-def check_size(name: str, value: Any, least: int = 1) -> None:
-    """Raise unless an argument is an integer and not too small."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"`{name}` must be an integer; got {value!r}.")
-    if value < least:
-        raise ValueError(f"`{name}` must be {'positive' if least else 'nonnegative'}; got {value}.")
+            check_integer(field.name, getattr(config, field.name), least)
 
 
 def checked_size(value: Any, field: str, file: str) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .._checks import check_integer
 from ._checkpoint import Checkpoint
 from ._files import digest
-from ._sizes import check_size
 
 Callback = Callable[[int, Float[np.ndarray, "*seeds every"]], None]
 
@@ -70,7 +70,7 @@ def train_on_batches(
     """
     samples = data[0].shape[0]
     for name, size in (("steps", steps), ("batch", batch), ("every", every)):
-        check_size(name, size)
+        check_integer(name, size)
     if batch > samples:
         raise ValueError(f"`batch` must be at most the {samples} samples; got {batch}.")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim > 1:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._arrays import inexact
-from .._problem import Problem, matvec
+from .._problem import Problem, matvec, predict_sparse
 from .._solution import RESULTS, Solution
 from .._solve import solve
 from ..designs import AbstractDesign, as_design
@@ -120,7 +120,7 @@ class Folds(AbstractCriterion):
             train, test, init = args
             trained = eqx.tree_at(lambda p: p.loss, problem, problem.loss.reweighted(train))
             solution = solve(trained, init=init, tol=tol, throw=False)
-            predictions = problem.predict(solution.coef, solution.intercept)
+            predictions = predict_sparse(problem, solution.coef) + solution.intercept
             error = problem.loss.reweighted(test).value(predictions, problem.y)
             return valid_or_infinite(error, solution), jax.lax.stop_gradient(solution.coef)
 

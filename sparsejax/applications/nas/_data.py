@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..._checks import check_integer
 from .._extra import require
-from .._sizes import check_size
 
 _HELD_OUT = 5  # without test samples of its own, one in so many of a file is one
 
@@ -76,7 +76,7 @@ def mnist1d(num: int = 5000, seed: int = 42) -> Task:
     -----
     Greydanus & Kobak, Scaling down deep learning with MNIST-1D (ICML 2024). Apache-2.0.
     """
-    check_size("num", num)
+    check_integer("num", num)
     if num < 50:
         raise ValueError(f"`num` must be 50 or more, 5 of each kind; got {num}.")
     data = require("mnist1d.data", "nas")

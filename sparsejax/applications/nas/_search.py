@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..._checks import check_integer
 from .._checkpoint import Checkpoint
 from .._files import digest
-from .._sizes import check_size
 from ._architecture import discretise, entropy
 from ._data import Samples
 from ._space import Space
@@ -159,7 +159,7 @@ def search(
     hypergradient = FirstOrder() if hypergradient is None else hypergradient
     X, y = checked_samples(samples)
     for name, size in (("steps", steps), ("batch", batch), ("every", every)):
-        check_size(name, size)
+        check_integer(name, size)
     halves = (X[::2], y[::2]), (X[1::2], y[1::2])
     if batch > len(halves[1][1]):
         raise ValueError(f"`batch` must be at most half of the {len(y)} samples; got {batch}.")

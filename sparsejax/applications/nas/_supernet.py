@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._sizes import check_size
+from ..._checks import check_integer
 from ._operations import NORMALISED, OPERATIONS, Conv, Node, he_normal, neighbours, normalised
 from ._space import Space
 
@@ -141,7 +141,7 @@ class Supernet(eqx.Module):
         depth: int = 2,
     ):
         for name, size in (("classes", classes), ("width", width), ("depth", depth)):
-            check_size(name, size)
+            check_integer(name, size)
         if len(shape) not in (2, 3) or min(shape) < 1:
             raise ValueError(
                 "`shape` must be (channels, length) or (channels, height, width); got "

@@ -10,7 +10,7 @@ import scipy.stats
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from .._sizes import check_size
+from ..._checks import check_integer
 from ._policy import Policy
 from ._task import AbstractTask, returns
 
@@ -47,7 +47,7 @@ class Evaluation(eqx.Module):
     expert: Float[Array, ""]
 
     def __init__(self, task: AbstractTask, episodes: int = 10):
-        check_size("episodes", episodes)
+        check_integer("episodes", episodes)
         self.task, self.episodes = task, episodes
         self.random, self.expert = _anchors(task)
 
@@ -128,7 +128,7 @@ def interquartile_mean(scores: ArrayLike, level: float = 0.95, resamples: int = 
     Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice (NeurIPS
     2021).
     """
-    check_size("resamples", resamples)
+    check_integer("resamples", resamples)
     found = np.asarray(scores, float)
     if found.ndim not in (1, 2) or not found.size or not np.isfinite(found).all():
         raise ValueError(

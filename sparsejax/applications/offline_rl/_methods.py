@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from ..._checks import check_integer
 from ...penalties import L1, ElasticNet, RowL2
-from .._sizes import check_size
 from ._algorithm import AbstractAlgorithm
 from ._awac import AWAC
 from ._bc import BC
@@ -47,8 +47,8 @@ def methods(
     >>> rl.methods(rl.BC(), 1000, 64)["iterative"]
     {'rule': SNIP(keep=0.05, every=5, until=200)}
     """
-    check_size("steps", steps)
-    check_size("width", width)
+    check_integer("steps", steps)
+    check_integer("width", width)
     every, until = max(steps // _DECISIONS, 1), steps // 5
     names = list(algorithm.losses())
     judges = [name for name in names if name != "actor"]

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..._checks import check_integer
 from .._extra import require
-from .._sizes import check_size
 from ._evaluation import normalised
 from ._policy import Policy
 
@@ -47,7 +47,7 @@ class OutsideEvaluation:
     """
 
     def __init__(self, make: Callable[[], Any], random: float, expert: float, episodes: int = 10):
-        check_size("episodes", episodes)
+        check_integer("episodes", episodes)
         if random == expert:
             raise ValueError(f"`random` and `expert` are both {expert}: there is nothing between.")
         self._make, self._random, self._expert, self._episodes = make, random, expert, episodes

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ... import nn
-from .._sizes import check_size
+from ..._checks import check_integer
 
 Objective = Callable[[Any], Float[Array, ""]]  # of a network alone, without masks
 
@@ -33,7 +33,7 @@ class AbstractRule(eqx.Module):
             raise ValueError(f"`keep` must lie in (0, 1]; got {self.keep}.")
         for name in ("every", "until"):
             if getattr(self, name) is not None:
-                check_size(name, getattr(self, name), least=int(name == "every"))
+                check_integer(name, getattr(self, name), least=int(name == "every"))
 
     @abc.abstractmethod
     def first(self, network: Any, objective: Objective, key: PRNGKeyArray) -> Any:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._sizes import check_size
+from ..._checks import check_integer
 
 # From what is observed of a state to an action; what it does at random, the key decides.
 Behaviour = Callable[[Any, PRNGKeyArray], Float[Array, " actions"]]
@@ -118,6 +118,6 @@ def returns(
     >>> rl.returns(task, lambda state, key: task.expert(state), jax.random.key(0), 5).shape
     (5,)
     """
-    check_size("episodes", episodes)
+    check_integer("episodes", episodes)
     keys = jax.random.split(key, episodes)
     return jax.vmap(lambda k: jnp.sum(rollout(task, behaviour, k).rewards))(keys)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._sizes import check_size
+from ..._checks import check_integer
 from ._task import AbstractTask
 
 _GRAVITY = 9.8
@@ -44,7 +44,7 @@ class Pendulum(AbstractTask):
     actions: int = eqx.field(static=True, default=1, init=False)
 
     def __check_init__(self) -> None:
-        check_size("horizon", self.horizon)
+        check_integer("horizon", self.horizon)
 
     def reset(self, key: PRNGKeyArray) -> Float[Array, "2"]:
         return jax.random.uniform(key, (2,), minval=-1.0) * jnp.array([jnp.pi, 1.0])
@@ -104,7 +104,7 @@ class Cartpole(AbstractTask):
     actions: int = eqx.field(static=True, default=1, init=False)
 
     def __check_init__(self) -> None:
-        check_size("horizon", self.horizon)
+        check_integer("horizon", self.horizon)
 
     def reset(self, key: PRNGKeyArray) -> Float[Array, "4"]:
         noise = jax.random.uniform(key, (4,), minval=-0.1, maxval=0.1)
@@ -177,7 +177,7 @@ class Distracted(AbstractTask):
     correlation: float = eqx.field(static=True)
 
     def __init__(self, task: AbstractTask, num: int, correlation: float = 0.9):
-        check_size("num", num)
+        check_integer("num", num)
         if not 0 <= correlation < 1:
             raise ValueError(f"`correlation` must lie in [0, 1); got {correlation}.")
         self.task, self.num, self.correlation = task, num, correlation

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ..._checks import check_integer
 from ...penalties import AbstractPenalty
 from .._checkpoint import Checkpoint
 from .._files import digest
-from .._sizes import check_size
 from ._agent import State, Training, used_of
 from ._algorithm import AbstractAlgorithm
 from ._networks import Sizes
@@ -148,8 +148,8 @@ def train(
     Arnob, Fujimoto & Precup, Sparse-Reg (2025).
     """
     for name, size in (("steps", steps), ("width", width), ("batch", batch), ("every", every)):
-        check_size(name, size)
-    check_size("depth", depth, least=0)
+        check_integer(name, size)
+    check_integer("depth", depth, least=0)
     if not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must lie in [0, 1); got {dropout}.")
     if not len(seeds):

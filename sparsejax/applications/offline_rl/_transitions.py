@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._arrays import inexact
-from ..._checks import check_finite, is_concrete, values_of
-from .._sizes import check_size
+from ..._checks import check_finite, check_integer, is_concrete, values_of
 from ._task import AbstractTask, rollout
 
 
@@ -110,7 +109,7 @@ def collect(task: AbstractTask, num: int, key: PRNGKeyArray, noise: float = 0.3)
     >>> len(data), int(data.terminals.sum())
     (250, 3)
     """
-    check_size("num", num)
+    check_integer("num", num)
     return _collect(task, num, key, noise)
 
 
@@ -160,7 +159,7 @@ def whole_episodes(data: Transitions, num: int, key: PRNGKeyArray) -> Transition
     >>> len(rl.whole_episodes(data, 250, jax.random.key(1)))
     250
     """
-    check_size("num", num)
+    check_integer("num", num)
     if data.rewards.ndim != 1 or num > len(data):
         raise ValueError(
             f"`num` must be at most the steps of one set; got {num}, and rewards of shape "

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._sizes import check_size
+from ..._checks import check_integer
 
 
 def _edge(x: Any) -> tuple[float, ...]:
@@ -65,7 +65,7 @@ class Box(eqx.Module):
 
     def sample(self, num: int, key: PRNGKeyArray) -> Float[Array, "num axes"]:
         """Points of a Latin hypercube: one in each of `num` slices, along every axis."""
-        check_size("num", num)
+        check_integer("num", num)
         places, jitter = jax.random.split(key)
         axes = len(self.lower)
         slices = jax.vmap(lambda key: jax.random.permutation(key, num), out_axes=1)(

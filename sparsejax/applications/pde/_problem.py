@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._sizes import check_size
+from ..._checks import check_integer
 from ._box import Box
 from ._derivatives import Field
 from ._terms import Term, share
@@ -87,7 +87,7 @@ class Problem(eqx.Module):
     reference: Callable[[], Reference] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
-        check_size("outputs", self.outputs)
+        check_integer("outputs", self.outputs)
         if not self.terms:
             raise ValueError("`terms` is empty: a field has nothing to satisfy.")
 
@@ -157,8 +157,8 @@ def networks(
     Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks
     (2010).
     """
-    check_size("width", width)
-    check_size("depth", depth)
+    check_integer("width", width)
+    check_integer("depth", depth)
     if not len(seeds):
         raise ValueError("`seeds` is empty: there is nothing to train.")
     axes = len(problem.domain.lower)

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ..._checks import check_integer
 from ...nn._leaves import chosen_leaves
 from ...penalties import AbstractSeparablePenalty
 from .._checkpoint import Checkpoint
 from .._files import digest
-from .._sizes import check_size
 from ._phases import Descent, Refit
 from ._problem import Problem, Reference
 from ._terms import Condition
@@ -140,9 +140,9 @@ def solve(
     one strength for each layer, which is a scale.
     """
     for name, size in (("batch", batch), ("refit_batch", refit_batch), ("every", every)):
-        check_size(name, size)
+        check_integer(name, size)
     for name, size in (("steps", steps), ("refit_steps", refit_steps)):
-        check_size(name, size, least=0)
+        check_integer(name, size, least=0)
     weights, rest = eqx.partition(networks, eqx.is_inexact_array)
     penalties = by_layer(weights, penalty)
     num = len(jax.tree.leaves(weights)[0])

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._arrays import inexact
-from ..._checks import check_finite
-from .._sizes import check_size
+from ..._checks import check_finite, check_integer
 from ._box import Box
 from ._derivatives import Field
 
@@ -53,7 +52,7 @@ class Condition(eqx.Module):
     weight: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self) -> None:
-        check_size("num", self.num)
+        check_integer("num", self.num)
 
     def draw(self, key: PRNGKeyArray, most: int | None = None) -> Float[Array, "points axes"]:
         """Points of a Latin hypercube, as `residuals` takes them; at most so many, or all."""

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._sizes import check_size
+from ..._checks import check_integer
 
 
 def crop(
@@ -81,7 +81,7 @@ def spec_augment(
     """
     shown, draws = jnp.ones(features.shape, bool), jax.random.uniform(key, (2, 2))
     for axis, most in enumerate((bins, frames)):
-        check_size(("bins", "frames")[axis], most, least=0)
+        check_integer(("bins", "frames")[axis], most, least=0)
         size = features.shape[axis]
         width = _below(draws[axis, 0], min(most, size) + 1)
         start = _below(draws[axis, 1], size - width + 1)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from .._sizes import check_size
+from ..._checks import check_integer
 from ._checks import check_ratio
 from ._filters import filtered, random_filters
 
@@ -56,9 +56,9 @@ class DynamicFilter(eqx.Module):
         frames: int = 200,
         ratio: float = 0.0,
     ):
-        check_size("channels", channels)
-        check_size("experts", experts)
-        check_size("frames", frames)
+        check_integer("channels", channels)
+        check_integer("experts", experts)
+        check_integer("frames", frames)
         filters, hidden, gate = jax.random.split(key, 3)
         width = channels // 4 + 1
         self.weight = random_filters((experts, channels), frames, filters)

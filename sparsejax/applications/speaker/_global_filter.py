@@ -3,7 +3,7 @@
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from .._sizes import check_size
+from ..._checks import check_integer
 from ._checks import check_ratio
 from ._filters import filtered, random_filters
 
@@ -54,8 +54,8 @@ class GlobalFilter(eqx.Module):
     ratio: float = eqx.field(static=True)
 
     def __init__(self, channels: int, key: PRNGKeyArray, *, frames: int = 200, ratio: float = 0.0):
-        check_size("channels", channels)
-        check_size("frames", frames)
+        check_integer("channels", channels)
+        check_integer("frames", frames)
         self.weight = random_filters((channels,), frames, key)
         self.ratio = check_ratio("ratio", ratio)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._sizes import check_size
+from ..._checks import check_integer
 
 
 class AAMSoftmax(eqx.Module):
@@ -64,8 +64,8 @@ class AAMSoftmax(eqx.Module):
         margin: float = 0.2,
         scale: float = 30.0,
     ):
-        check_size("classes", classes)
-        check_size("embedding", embedding)
+        check_integer("classes", classes)
+        check_integer("embedding", embedding)
         if not 0 <= margin < math.pi / 2:
             raise ValueError(f"`margin` must lie in [0, π/2); got {margin}.")
         if not 0 < scale < math.inf:

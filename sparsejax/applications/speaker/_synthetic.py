@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.signal import lfilter
 
-from .._sizes import check_size
+from ..._checks import check_integer
 from ._audio import read_wave
 from ._features import RATE
 
@@ -103,7 +103,7 @@ def formant_voice(
     >>> [wave.shape for wave in speaker.formant_voice(0, 2, 1.5)]
     [(24000,), (24000,)]
     """
-    check_size("count", count)
+    check_integer("count", count)
     if not 0.5 <= seconds < np.inf:
         raise ValueError(f"`seconds` must be at least 0.5; got {seconds}.")
     voice, sounds = np.random.default_rng([seed]), np.random.default_rng([seed, take, 1])

@@ -12,8 +12,8 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import nn, penalties
+from ..._checks import check_integer
 from .._norms import copied_state, fitted_state
-from .._sizes import check_size
 from .._training import Callback, train_on_batches
 from ._audio import Voices
 from ._augment import crop, spec_augment
@@ -130,8 +130,8 @@ def train(
     The recipe of Li, Gan & Lin, DS-TDNN (2024), without the noises and echoes it adds.
     """
     for name, size in (("epochs", epochs), ("batch", batch), ("crop_frames", crop_frames)):
-        check_size(name, size)
-    check_size("sparse_epochs", sparse_epochs, least=0)
+        check_integer(name, size)
+    check_integer("sparse_epochs", sparse_epochs, least=0)
     if len(voices.names) < 2:
         raise ValueError(f"`voices` must have at least two speakers; got {len(voices.names)}.")
     if batch > len(voices.features):

@@ -11,8 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..._arrays import as_inexact
-from ..._checks import check_finite
-from .._sizes import check_size
+from ..._checks import check_finite, check_integer
 from .._training import Callback, train_on_batches
 
 Loss = Callable[[Any, Float[Array, "batch ..."], Int[Array, " batch"]], Float[Array, ""]]
@@ -63,7 +62,7 @@ def one_cycle_sgd(
     --------
     See ``train``.
     """
-    check_size("steps", steps)
+    check_integer("steps", steps)
     if not 0 < warmup < steps:
         raise ValueError(f"`warmup` must lie between 0 and `steps` = {steps}; got {warmup}.")
     rate = optax.cosine_onecycle_schedule(steps, learning_rate, warmup / steps)

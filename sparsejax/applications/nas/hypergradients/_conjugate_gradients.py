@@ -7,7 +7,7 @@ import jax
 import lineax as lx
 from jaxtyping import Array, Float
 
-from ..._sizes import check_size
+from ...._checks import check_integer
 from ._base import AbstractHypergradient, Loss, curvature_product, indirect
 
 
@@ -51,7 +51,7 @@ class ConjugateGradients(AbstractHypergradient):
     tol: float = eqx.field(static=True, default=1e-4)
 
     def __check_init__(self) -> None:
-        check_size("steps", self.steps)
+        check_integer("steps", self.steps)
         if not self.damping >= 0:
             raise ValueError(f"`damping` must be nonnegative; got {self.damping}.")
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._sizes import check_size
+from ...._checks import check_integer
 from ._base import AbstractHypergradient, Loss, curvature_product, indirect
 
 
@@ -47,7 +47,7 @@ class Neumann(AbstractHypergradient):
     learning_rate: float = eqx.field(static=True, default=0.025)
 
     def __check_init__(self) -> None:
-        check_size("terms", self.terms)
+        check_integer("terms", self.terms)
 
     def __call__(
         self, outer: Loss, inner: Loss, weights: Any, alpha: Any
