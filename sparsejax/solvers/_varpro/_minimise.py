@@ -9,8 +9,6 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
-from ._quasi_newton import QuasiNewton
-
 _CHECK_EVERY = 5
 _SUFFICIENT, _CURVED = 1e-4, 0.9  # of Wolfe's conditions
 _TRIALS = 30
@@ -51,7 +49,7 @@ class _Point(eqx.Module):
 
 class _State(eqx.Module):
     point: _Point
-    history: QuasiNewton
+    history: Any  # what L-BFGS has learnt
     gap: Float[Array, ""]
     steps: Int[Array, ""]
     moving: Bool[Array, ""]
@@ -78,7 +76,11 @@ def minimise(
 
     The gradient is that of the envelope theorem, never the derivative of the inner solve.
     """
+    import optax  # not by all who import solvers
+
     flat, unravel = ravel_pytree(first)
+    # Without optax's line search: that evaluates f in three places, each an inner solve to compile.
+    quasi_newton = optax.scale_by_lbfgs(memory)
 
     def at(v: Float[Array, " k"], near: Any = None) -> _Point:
         projection = problem.project(unravel(v), near)
@@ -90,22 +92,23 @@ def minimise(
 
     def step(state: _State) -> _State:
         old = state.point
-        new, found = _searched(at, old, -state.history.times(old.gradient))
+        uphill, history = quasi_newton.update(old.gradient, state.history, old.v)
+        new, found = _searched(at, old, -jnp.asarray(uphill))
         moved = found & jnp.any(new.v != old.v)
         # What rounding has made of the last pairs may mislead: without them there is one more try.
-        learnt = state.history.updated(new.v - old.v, new.gradient - old.gradient)
-        forgot = learnt.forgotten()
-        history = jax.tree.map(lambda a, b: jnp.where(moved, a, b), learnt, forgot)
         moving = moved | (state.history.count > 0)
+        history = history._replace(
+            count=jnp.where(moved, history.count, 0),
+            weights_memory=jnp.where(moved, history.weights_memory, 0.0),
+        )
         # A certificate costs a pass over the data, so not every step gets one.
         steps = state.steps + 1
         due = (steps % _CHECK_EVERY == 0) | (steps >= max_steps) | ~moving
         gap = jax.lax.cond(due, lambda: problem.gap(new.projection), lambda: state.gap)
         return _State(new, history, gap.astype(tol.dtype), steps, moving)
 
-    point, begun = at(flat), begun.astype(tol.dtype)
-    history = QuasiNewton(memory, point.gradient)
-    state = _State(point, history, begun, jnp.array(0), begun > tol)
+    history = quasi_newton.init(flat)
+    state = _State(at(flat), history, begun.astype(tol.dtype), jnp.array(0), begun > tol)
     final = jax.lax.while_loop(unfinished, step, state)
     return final.point.projection, final.steps
 
