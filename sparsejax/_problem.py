@@ -98,7 +98,7 @@ class Problem(eqx.Module):
         self.fit_intercept = bool(fit_intercept)
         self.loss.check(self.y)
         self.penalty.check(self.X.shape[1])
-        if self.loss.outputs(self.y) and not self.penalty.takes_tasks:
+        if not self.penalty.takes_tasks and self.loss.outputs(self.y):
             raise TypeError(
                 f"{type(penalty).__name__} takes one target, {type(loss).__name__} has several "
                 "here: use L1, ElasticNet, RowL2, Nuclear, Schatten, Rows or Spectral."

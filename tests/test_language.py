@@ -570,7 +570,7 @@ def test_tokens_that_the_model_has_not_are_refused(tiny):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: language.LlamaConfig(8, 8, 0, 2, 1, 4, 8), "`depth` must be a positive integer; got 0"),
+        (lambda: language.LlamaConfig(8, 8, 0, 2, 1, 4, 8), "`depth` must be a positive integer"),
         (lambda: language.LlamaConfig(8, 8, 1, 2, 1, 3, 8), "`head_width` must be even; got 3"),
         (lambda: language.LlamaConfig(8.0, 8, 1, 2, 1, 4, 8), "`vocab` must be a positive integer"),
         (lambda: language.GPTConfig(8, 8, 8, 1, 2, True), "`hidden` must be a positive integer"),

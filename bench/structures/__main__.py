@@ -28,6 +28,7 @@ from bench.rows import read, updated, write  # noqa: E402
 from bench.structures.case import Case, Elsewhere, Solver  # noqa: E402
 from bench.structures.denoising import photograph  # noqa: E402
 from bench.structures.group_lasso import group_lasso  # noqa: E402
+from bench.structures.inpainting import half_missing  # noqa: E402
 from bench.structures.interpolation import basis_pursuit, mesh, neighbours  # noqa: E402
 from bench.structures.logistic import golub, logistic, text  # noqa: E402
 from bench.structures.multitask import multitask  # noqa: E402
@@ -48,6 +49,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "neighbours": neighbours,
     "mesh": mesh,
     "photograph": photograph,
+    "inpainting": half_missing,
 }
 FAST_CASES: Mapping[str, Callable[[], Case]] = {
     "group": lambda: group_lasso(40, 200),
@@ -55,6 +57,7 @@ FAST_CASES: Mapping[str, Callable[[], Case]] = {
     "trace": lambda: synthetic(40, 20, 5),
     "mesh": lambda: mesh(6),
     "photograph": lambda: photograph(16),
+    "inpainting": lambda: half_missing(16),
 }
 
 

@@ -9,15 +9,20 @@ REFERENCE_STEPS = 5000
 
 
 def photograph(side: int = 512) -> Case:
-    """Matplotlib's portrait of Grace Hopper, grey, with a tenth of its range as noise."""
+    """A portrait with a tenth of its range as noise."""
+    noisy = noisy_portrait(side)
+    return _case(f"total variation {side}x{side}", noisy, 0.1 / noisy.size)
+
+
+def noisy_portrait(side: int) -> np.ndarray:
+    """Matplotlib's Grace Hopper, grey, with noise."""
     import matplotlib.cbook
     import matplotlib.pyplot as plt
 
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
         image = plt.imread(file, format="jpg").mean(2) / 255
     clean = image[:side, :side]
-    noisy = clean + 0.1 * np.random.default_rng(0).normal(size=clean.shape)
-    return _case(f"total variation {side}x{side}", noisy, 0.1 / noisy.size)
+    return clean + 0.1 * np.random.default_rng(0).normal(size=clean.shape)
 
 
 def _case(name: str, image: np.ndarray, strength: float) -> Case:
@@ -27,8 +32,7 @@ def _case(name: str, image: np.ndarray, strength: float) -> Case:
 
     def objective(w: np.ndarray) -> float:
         w = w.reshape(image.shape)
-        jumps = sum(np.abs(np.diff(w, axis=axis)).sum() for axis in (0, 1))
-        return np.sum((w - image) ** 2) / (2 * size) + strength * jumps
+        return np.sum((w - image) ** 2) / (2 * size) + strength * variation(w)
 
     # The best value of the dual that was seen bounds the optimum from below.
     bound = max(value for _, value in _chambolle_pock(image, strength, REFERENCE_STEPS))
@@ -62,14 +66,25 @@ def _chambolle_pock(image: np.ndarray, strength: float, steps: int):
     for count in range(1, steps + 1):
         down = np.clip(down + sigma * np.diff(ahead, axis=0), -limit, limit)
         right = np.clip(right + sigma * np.diff(ahead, axis=1), -limit, limit)
-        pull = np.zeros_like(image)
-        pull[1:] += down
-        pull[:-1] -= down
-        pull[:, 1:] += right
-        pull[:, :-1] -= right
+        pull = transposed_differences(down, right)
         new = (w - tau * pull + tau * image) / (1 + tau)
         theta = 1 / np.sqrt(1 + 2 * tau)
         tau, sigma = theta * tau, sigma / theta
         w, ahead = new, new + theta * (new - w)
         if count % 20 == 0:
             yield w, (np.vdot(pull, image) - np.sum(pull**2) / 2) / size
+
+
+def variation(image: np.ndarray) -> float:
+    """The sum of the jumps between neighbours."""
+    return sum(np.abs(np.diff(image, axis=axis)).sum() for axis in (0, 1))
+
+
+def transposed_differences(down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Dᵀ of what belongs to the jumps."""
+    pull = np.zeros((right.shape[0], down.shape[1]))
+    pull[1:] += down
+    pull[:-1] -= down
+    pull[:, 1:] += right
+    pull[:, :-1] -= right
+    return pull

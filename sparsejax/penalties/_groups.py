@@ -36,7 +36,8 @@ def as_groups(groups: Any) -> tuple[Int[Array, " p"], int]:
             "`groups` must use every label from 0 to the number of groups less one; got "
             f"{present.size} labels from {present[0]} to {present[-1]}."
         )
-    return jnp.asarray(labels, jnp.int32), last + 1
+    # Converted by NumPy: a call of JAX would take as long as all of the above.
+    return jnp.asarray(labels.astype(np.int32)), last + 1
 
 
 def check_groups(groups: Int[Array, " p"], num_features: int) -> None:

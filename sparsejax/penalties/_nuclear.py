@@ -70,7 +70,8 @@ class Nuclear(AbstractSpectral):
         return jnp.where(inside, sizes * (self.strength - duals), jnp.inf)
 
     def dual_scale(self, c: Float[Array, "p *tasks"]) -> Float[Array, ""]:
-        return 1.0 / jnp.maximum(1.0, ratio(self.strength_max(c), self.strength))
+        largest = jnp.max(self._sizes(c))  # which the gap of c itself asks for too
+        return 1.0 / jnp.maximum(1.0, ratio(largest, self.strength))
 
     def strength_max(self, c: Float[Array, "p *tasks"]) -> Float[Array, ""]:
         return spectral_norm(self.matrix(c))

@@ -11,7 +11,7 @@ from .._certificate import Iterate, iterate_at, objective_at, objective_at_zero
 from .._dual import Dual
 from .._first_order import largest_eigenvalue, restarted_momentum, wave
 from .._modules import replace
-from .._problem import Problem, matvec, rmatvec
+from .._problem import Problem, rmatvec
 from ..designs import Identity
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ..penalties import Analysis
@@ -158,12 +158,12 @@ def _rises(
 
 
 def lipschitz_constant(problem: Problem, curvature: Float[Array, "n ..."]) -> Float[Array, ""]:
-    """Largest eigenvalue of Xᵀ diag(curvature) X by power iteration, two per cent added."""
-    shape = problem.predict_zero().shape
-    missing = (1,) * (len(shape) - curvature.ndim)
-    curvature = jnp.broadcast_to(curvature.reshape(curvature.shape + missing), shape)
+    """Largest eigenvalue of Xᵀ diag(curvature) X by power iteration, two per cent added.
 
-    def multiply(v: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
-        return rmatvec(problem.X, curvature * matvec(problem.X, v))
-
-    return 1.02 * largest_eigenvalue(multiply, rmatvec(problem.X, wave(shape, curvature.dtype)))
+    Of several tasks, which share X, by that of the largest curvature of every sample: one product
+    for all of them.
+    """
+    X = problem.X
+    curvature = jnp.max(curvature.reshape(X.shape[0], -1), axis=1)
+    start = X.rmatvec(wave(curvature.shape, curvature.dtype))
+    return 1.02 * largest_eigenvalue(lambda v: X.rmatvec(curvature * X.matvec(v)), start)

@@ -5,10 +5,13 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..._problem import Problem
 from ...designs import AbstractDesign, PerTask, Standardised
+from ...penalties._spectral import leading_svd
+
+_WELL_CONDITIONED = 20.0  # up to where steps without eigenvectors are few
 
 
 class AbstractLowRank(eqx.Module):
@@ -22,7 +25,7 @@ class AbstractLowRank(eqx.Module):
     @property
     @abc.abstractmethod
     def steepest(self) -> Float[Array, ""]:
-        """The largest eigenvalue of G."""
+        """The largest eigenvalue of G, or a bound above it."""
 
     @abc.abstractmethod
     def pull(self, coef: Float[Array, "m tasks"]) -> Float[Array, "m tasks"]:
@@ -31,14 +34,8 @@ class AbstractLowRank(eqx.Module):
     @abc.abstractmethod
     def factor(
         self, left: Float[Array, "m r"], strength: Float[Array, ""]
-    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""]]:
-        """V of least ⟨UV, G UV⟩/2 − ⟨C, UV⟩ + strength·‖V‖²/2, and ⟨C, UV⟩."""
-
-    @abc.abstractmethod
-    def pulled(
-        self, left: Float[Array, "m r"], right: Float[Array, "r tasks"]
-    ) -> Float[Array, "m r"]:
-        """(C − G UV)Vᵀ."""
+    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "m r"]]:
+        """V of least ⟨UV, G UV⟩/2 − ⟨C, UV⟩ + strength·‖V‖²/2, ⟨C, UV⟩ and (C − G UV)Vᵀ."""
 
     @abc.abstractmethod
     def along(
@@ -56,68 +53,106 @@ class AbstractLowRank(eqx.Module):
 
 
 class Spectrum(AbstractLowRank):
-    """The problem in the basis of right singular vectors of A = diag(√h) X.
+    """The problem in the basis of right singular vectors of A = diag(√h) X, if that is worth it.
 
     Rotations leave the trace norm alone, so with A = P diag(√d) Qᵀ and B = QᵀW
 
         ‖√h(Y − XW)‖²/2 = Σ_i d_i ‖B_i‖²/2 − ⟨C, B⟩ + energy/2,   C = QᵀAᵀ√h Y,
 
-    with as many rows as the smaller side of X, and products with AᵀA cost no more than B itself.
+    with as many rows as the smaller side of X, products with AᵀA that cost no more than B itself,
+    and a curvature that is known. Where AᵀA is the smaller Gram matrix, and the strength alone
+    makes f well conditioned, Q = I: the eigenvectors would take longer than all the rest.
     """
 
-    curvature: Float[Array, " m"]  # d
+    curvature: Float[Array, " m"]  # d, or the diagonal of AᵀA
     target: Float[Array, "m tasks"]  # C
     energy: Float[Array, ""]
     basis: Float[Array, "p m"]  # Q, zero columns where d is rounding
+    gram: Float[Array, "p p"] | None  # AᵀA, where it is the smaller
+    rotated: Bool[Array, ""]
 
     def __init__(self, problem: Problem):
         root_weights = jnp.sqrt(problem.loss.row_weights(problem.y))
         targets = root_weights[:, None] * problem.y.reshape(problem.y.shape[0], -1)
         rows = problem.X.all_columns() * root_weights  # Aᵀ
-        wide = rows.shape[0] > rows.shape[1]
-        d, vectors = jnp.linalg.eigh(rows.T @ rows if wide else rows @ rows.T)
-        used = d > d.shape[0] * jnp.finfo(d.dtype).eps * d[-1]
-        self.curvature = jnp.where(used, d, 0.0)
-        length = jnp.sqrt(jnp.where(used, d, 1.0))
-        basis = (rows @ vectors) / length if wide else vectors
-        self.basis = jnp.where(used, basis, 0.0)
-        self.target = self.basis.T @ (rows @ targets)
+        target = rows @ targets
         self.energy = jnp.vdot(targets, targets)
+        wide = rows.shape[0] > rows.shape[1]
+        gram = rows.T @ rows if wide else rows @ rows.T
+        self.gram = None if wide else gram
+
+        def turned() -> tuple[Array, Array, Array]:
+            d, vectors = jnp.linalg.eigh(gram)
+            used = d > d.shape[0] * jnp.finfo(d.dtype).eps * d[-1]
+            length = jnp.sqrt(jnp.where(used, d, 1.0))
+            basis = (rows @ vectors) / length if wide else vectors
+            basis = jnp.where(used, basis, 0.0)
+            return jnp.where(used, d, 0.0), basis, basis.T @ target
+
+        if wide:
+            self.rotated = jnp.array(True)
+            self.curvature, self.basis, self.target = turned()
+            return
+        plain = (jnp.diagonal(gram), jnp.eye(gram.shape[0], dtype=gram.dtype), target)
+        condition = _condition_number(gram, target, problem.penalty.strength)
+        self.rotated = ~(condition < _WELL_CONDITIONED)
+        self.curvature, self.basis, self.target = jax.lax.cond(self.rotated, turned, lambda: plain)
 
     @property
     def steepest(self) -> Float[Array, ""]:
-        return jnp.max(self.curvature)
+        largest = jnp.max(self.curvature)
+        if self.gram is None:
+            return largest
+        return jnp.where(self.rotated, largest, _largest_at_most(self.gram))
+
+    def _curved(self, coef: Float[Array, "m k"]) -> Float[Array, "m k"]:
+        """G B."""
+        scaled, gram = lambda: self.curvature[:, None] * coef, self.gram
+        return scaled() if gram is None else jax.lax.cond(self.rotated, scaled, lambda: gram @ coef)
 
     def pull(self, coef: Float[Array, "m tasks"]) -> Float[Array, "m tasks"]:
-        return self.target - self.curvature[:, None] * coef
+        return self.target - self._curved(coef)
 
     def factor(
         self, left: Float[Array, "m r"], strength: Float[Array, ""]
-    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""]]:
-        matrix = left.T @ (self.curvature[:, None] * left) + _ridge(left, strength)
+    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "m r"]]:
+        curved = self._curved(left)
         rhs = left.T @ self.target
-        factor = jax.scipy.linalg.cho_factor(matrix, lower=True)
+        factor = jax.scipy.linalg.cho_factor(left.T @ curved + _ridge(left, strength), lower=True)
         right = jax.scipy.linalg.cho_solve(factor, rhs)
-        return right, jnp.vdot(rhs, right)
-
-    def pulled(
-        self, left: Float[Array, "m r"], right: Float[Array, "r tasks"]
-    ) -> Float[Array, "m r"]:
         # Without forming U V, which is as large as the targets.
-        curved = self.curvature[:, None] * left
-        return self.target @ right.T - curved @ (right @ right.T)
+        pulled = self.target @ right.T - curved @ (right @ right.T)
+        return right, jnp.vdot(rhs, right), pulled
 
     def along(
         self, left: Float[Array, "m k"], right: Float[Array, "k tasks"]
     ) -> Float[Array, " k"]:
         del right
-        return self.curvature @ left**2
+        return jnp.sum(left * self._curved(left), axis=0)
 
     def lower(self, coef: Float[Array, "..."]) -> Float[Array, "m tasks"]:
         return self.basis.T @ coef.reshape(coef.shape[0], -1)
 
     def lift(self, coef: Float[Array, "m tasks"]) -> Float[Array, "p tasks"]:
         return self.basis @ coef
+
+
+def _condition_number(
+    gram: Float[Array, "p p"], target: Float[Array, "p tasks"], strength: Float[Array, ""]
+) -> Float[Array, ""]:
+    """Of f in the entries of U at first, at most: 1 + σG/strength for a coefficient as large as σ.
+
+    σ is that of the first singular pair of C, along which the pull is the largest.
+    """
+    columns, forces, _ = leading_svd(target)
+    first = columns[:, jnp.argmax(forces)]
+    size = jnp.maximum(jnp.max(forces) - strength, 0.0) / jnp.vdot(first, gram @ first)
+    return 1 + size * _largest_at_most(gram) / strength
+
+
+def _largest_at_most(gram: Float[Array, "p p"]) -> Float[Array, ""]:
+    """A bound above the largest eigenvalue."""
+    return jnp.max(jnp.sum(jnp.abs(gram), axis=0))
 
 
 class Centre(eqx.Module):
@@ -187,7 +222,7 @@ class TaskGrams(AbstractLowRank):
 
     def factor(
         self, left: Float[Array, "p r"], strength: Float[Array, ""]
-    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""]]:
+    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "p r"]]:
         curved = jnp.einsum("tpq,qr->tpr", self.grams, left)
         matrices = jnp.einsum("ps,tpr->tsr", left, curved) + _ridge(left, strength)
         factors, rhs = jnp.linalg.cholesky(matrices), left.T @ self.target
@@ -203,12 +238,7 @@ class TaskGrams(AbstractLowRank):
             small = self.centre.inverse + jnp.einsum("irt,jrt->ij", vectors, moved)
             sizes = jnp.linalg.solve(small, jnp.einsum("irt,rt->i", vectors, right))
             right = right - jnp.einsum("i,irt->rt", sizes, moved)
-        return right, jnp.vdot(rhs, right)
-
-    def pulled(
-        self, left: Float[Array, "p r"], right: Float[Array, "r tasks"]
-    ) -> Float[Array, "p r"]:
-        return self.pull(left @ right) @ right.T
+        return right, jnp.vdot(rhs, right), self.pull(left @ right) @ right.T
 
     def along(
         self, left: Float[Array, "p k"], right: Float[Array, "k tasks"]

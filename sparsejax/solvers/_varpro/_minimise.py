@@ -94,7 +94,13 @@ def minimise(
         old = state.point
         uphill, history = quasi_newton.update(old.gradient, state.history, old.v)
         new, found = _searched(at, old, -jnp.asarray(uphill))
-        moving = found & jnp.any(new.v != old.v)
+        moved = found & jnp.any(new.v != old.v)
+        # What rounding has made of the last pairs may mislead: without them there is one more try.
+        moving = moved | (state.history.count > 0)
+        history = history._replace(
+            count=jnp.where(moved, history.count, 0),
+            weights_memory=jnp.where(moved, history.weights_memory, 0.0),
+        )
         # A certificate costs a pass over the data, so not every step gets one.
         steps = state.steps + 1
         due = (steps % _CHECK_EVERY == 0) | (steps >= max_steps) | ~moving

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..._certificate import Iterate, iterate_at, objective_at_zero
 from ..._problem import Problem
 from ...penalties import Nuclear
-from ...penalties._spectral import spectral_norm
+from ...penalties._spectral import leading_svd
 from ._low_rank import AbstractLowRank, low_rank
 from ._minimise import AbstractOuterProblem, AbstractProjection, half_square, minimise
 
@@ -23,6 +23,7 @@ class _Thin(AbstractProjection):
     value: Float[Array, ""]
     left: Float[Array, "m r"]  # U
     right: Float[Array, "r tasks"]  # V
+    pulled: Float[Array, "m r"]  # (C − G UV)Vᵀ
 
     @property
     def coef(self) -> Float[Array, "m tasks"]:
@@ -40,29 +41,21 @@ class ThinFactor(AbstractOuterProblem):
     data: AbstractLowRank
     strength: Float[Array, ""]
     scale: Float[Array, "m r"]
-    unit: Float[Array, ""]  # of gaps
 
     def project(self, v: Float[Array, "m r"], near: Any) -> _Thin:
         del near  # a linear system needs no start
         left = self.scale * v
-        right, fitted = self.data.factor(left, self.strength)
-        return _Thin((self.strength * jnp.vdot(left, left) - fitted) / 2, left, right)
+        right, fitted, pulled = self.data.factor(left, self.strength)
+        value = (self.strength * jnp.vdot(left, left) - fitted) / 2
+        return _Thin(value, left, right, pulled)
 
     def envelope(self, v: Float[Array, "m r"], projection: _Thin) -> Float[Array, ""]:
         left = self.scale * v
-        pulled = self.data.pulled(projection.left, projection.right)
-        return self.strength * jnp.vdot(left, left) / 2 - jnp.vdot(left, pulled)
+        return self.strength * jnp.vdot(left, left) / 2 - jnp.vdot(left, projection.pulled)
 
     def gap(self, projection: _Thin) -> Float[Array, ""]:
-        """With the dual point s·(residual), and (‖U‖² + ‖V‖²)/2 for the trace norm."""
-        coef = projection.coef
-        pull = self.data.pull(coef)
-        shrink = self.strength / jnp.maximum(spectral_norm(pull), self.strength)
-        fitted = jnp.vdot(coef, pull)
-        square = self.data.energy - jnp.vdot(coef, self.data.target) - fitted
-        data = (1 - shrink) ** 2 * jnp.maximum(square, 0.0) / 2
-        size = half_square((projection.left, projection.right))
-        return (data + self.strength * size - shrink * fitted) / self.unit
+        """Not within a round, at the end of which the pull is looked at for more than that."""
+        return jnp.full_like(projection.value, jnp.inf)
 
 
 class _State(eqx.Module):
@@ -74,6 +67,24 @@ class _State(eqx.Module):
     stalled: Int[Array, ""]
 
 
+class _Pull(eqx.Module):
+    """The pull C − G B, and the pairs of singular vectors along which it would have B grow."""
+
+    matrix: Float[Array, "m tasks"]
+    forces: Float[Array, " k"]
+    sizes: Float[Array, " k"]
+    columns: Float[Array, "m k"]
+
+    def __init__(
+        self, data: AbstractLowRank, strength: Float[Array, ""], coef: Float[Array, "m tasks"]
+    ):
+        self.matrix = data.pull(coef)
+        self.columns, self.forces, others = leading_svd(self.matrix)
+        along = data.along(self.columns, others)
+        beyond = jnp.maximum(self.forces - strength, 0.0)
+        self.sizes = beyond / jnp.where(along > 0, along, 1.0)
+
+
 def solve_thin(
     problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""], memory: int
 ) -> tuple[Iterate, Int[Array, ""]]:
@@ -83,32 +94,34 @@ def solve_thin(
     the pull above the strength, which is where to escape from a saddle point. Widths grow.
     """
     data = low_rank(problem)
-    rounding = jnp.finfo(tol.dtype).eps * spectral_norm(data.target)
+    rounding = jnp.finfo(tol.dtype).eps * jnp.linalg.norm(data.target)
     strength = jnp.maximum(problem.penalty.strength, rounding)
     unit = objective_at_zero(problem)
     shape = data.target.shape
 
-    def state_at(coef: Array, gap: Array, steps: Array, stalled: Array) -> _State:
-        return _State(coef, *_columns(data, strength, coef), gap, steps, stalled)
+    def begun() -> _State:
+        coef, left, sizes = _lowered(data, start.coef)
+        pull, zero = _Pull(data, strength, coef), jnp.array(0)
+        return _State(coef, *_either(left, sizes, pull), start.gap.astype(tol.dtype), zero, zero)
 
     def round_of(state: _State, width: int) -> _State:
         sizes, chosen = jax.lax.top_k(state.sizes, width)
         curved = data.curvature[:, None] * sizes
-        thin = ThinFactor(data, strength, 1 / jnp.sqrt(strength + curved), unit)
-        first = state.columns[:, chosen] * jnp.sqrt(sizes) / thin.scale
-        begun, limit = jnp.full_like(tol, jnp.inf), jnp.minimum(_ROUND, max_steps - state.steps)
-        projection, steps = minimise(thin, first, begun, tol / 2, limit, memory)
-        gap = thin.gap(projection)
+        factor = ThinFactor(data, strength, 1 / jnp.sqrt(strength + curved))
+        first = state.columns[:, chosen] * jnp.sqrt(sizes) / factor.scale
+        unknown, limit = jnp.full_like(tol, jnp.inf), jnp.minimum(_ROUND, max_steps - state.steps)
+        thin, steps = minimise(factor, first, unknown, tol / 2, limit, memory)
+        coef, balanced = thin.coef, _balanced(thin)
+        pull = _Pull(data, strength, coef)
+        gap = _gap(data, strength, thin, pull) / unit
         stalled = jnp.where(gap < 0.9 * state.gap, 0, state.stalled + 1)
-        return state_at(projection.coef, gap, state.steps + steps, stalled)
+        return _State(coef, *_either(*balanced, pull), gap, state.steps + steps, stalled)
 
     def fits(state: _State, width: int) -> Bool[Array, ""]:
         wanted = jnp.sum(state.sizes > _NEGLIGIBLE * jnp.max(state.sizes))
         return (wanted <= width) | (state.steps == 0)
 
-    zero = jnp.array(0)
-    coef = data.lower(start.coef)
-    state = state_at(coef, start.gap.astype(tol.dtype), zero, zero)
+    state = begun()
     for width in _widths(min(shape)):
 
         def unfinished(state: _State, width: int = width) -> Bool[Array, ""]:
@@ -120,15 +133,51 @@ def solve_thin(
     return _certified(problem, data, state, start, tol), state.steps
 
 
-def _columns(
-    data: AbstractLowRank, strength: Float[Array, ""], coef: Float[Array, "m tasks"]
+def _lowered(
+    data: AbstractLowRank, coef: Float[Array, "..."]
+) -> tuple[Float[Array, "m tasks"], Float[Array, "m k"], Float[Array, " k"]]:
+    """B of W, its left singular vectors and its singular values: for free at zero."""
+    shape, dtype = data.target.shape, data.target.dtype
+
+    def known() -> tuple[Array, Array, Array]:
+        lowered = data.lower(coef)
+        left, sizes, _ = jnp.linalg.svd(lowered, full_matrices=False)
+        return lowered, left, sizes
+
+    def zero() -> tuple[Array, Array, Array]:
+        rank = min(shape)
+        return jnp.zeros(shape, dtype), jnp.zeros((shape[0], rank), dtype), jnp.zeros(rank, dtype)
+
+    return jax.lax.cond(jnp.any(coef != 0), known, zero)
+
+
+def _balanced(thin: _Thin) -> tuple[Float[Array, "m r"], Float[Array, " r"]]:
+    """The left singular vectors of UV, and its singular values."""
+    left, tall = jnp.linalg.qr(thin.left)
+    _, wide = jnp.linalg.qr(thin.right.T)
+    turned, sizes, _ = jnp.linalg.svd(tall @ wide.T)
+    return left @ turned, sizes
+
+
+def _either(
+    left: Float[Array, "m r"], sizes: Float[Array, " r"], pull: _Pull
 ) -> tuple[Float[Array, " 2k"], Float[Array, "m 2k"]]:
-    """The singular pairs of B, and those that the pull would add: how large, and where."""
-    left, sizes, _ = jnp.linalg.svd(coef, full_matrices=False)
-    new, forces, others = jnp.linalg.svd(data.pull(coef), full_matrices=False)
-    along = data.along(new, others)
-    grown = jnp.maximum(forces - strength, 0.0) / jnp.where(along > 0, along, 1.0)
-    return jnp.concatenate([sizes, grown]), jnp.concatenate([left, new], axis=1)
+    """The columns of B and those that the pull would add, as many as for B of full rank."""
+    missing = pull.sizes.size - sizes.size
+    sizes, left = jnp.pad(sizes, (0, missing)), jnp.pad(left, ((0, 0), (0, missing)))
+    return jnp.concatenate([sizes, pull.sizes]), jnp.concatenate([left, pull.columns], axis=1)
+
+
+def _gap(
+    data: AbstractLowRank, strength: Float[Array, ""], thin: _Thin, pull: _Pull
+) -> Float[Array, ""]:
+    """With the dual point s·(residual), and (‖U‖² + ‖V‖²)/2 for the trace norm."""
+    coef = thin.coef
+    shrink = strength / jnp.maximum(jnp.max(pull.forces), strength)
+    fitted = jnp.vdot(coef, pull.matrix)
+    square = data.energy - jnp.vdot(coef, data.target) - fitted
+    size = half_square((thin.left, thin.right))
+    return (1 - shrink) ** 2 * jnp.maximum(square, 0.0) / 2 + strength * size - shrink * fitted
 
 
 def _certified(
