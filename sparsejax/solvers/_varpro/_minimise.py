@@ -92,6 +92,7 @@ def minimise(
 
     def step(state: _State) -> _State:
         old = state.point
+        history: Any
         uphill, history = quasi_newton.update(old.gradient, state.history, old.v)
         new, found = _searched(at, old, -jnp.asarray(uphill))
         moved = found & jnp.any(new.v != old.v)
