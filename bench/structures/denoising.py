@@ -1,11 +1,15 @@
 """Total-variation denoising of a photograph."""
 
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
 import numpy as np
 
 import sparsejax as sj
 from bench.structures.case import Case, Solver, solved
 
 REFERENCE_STEPS = 5000
+Iterates = Iterator[tuple[np.ndarray, float]]  # images, and bounds below the optimum
 
 
 def photograph(side: int = 512) -> Case:
@@ -26,38 +30,61 @@ def noisy_portrait(side: int) -> np.ndarray:
 
 
 def _case(name: str, image: np.ndarray, strength: float) -> Case:
-    size, y = image.size, image.ravel()
-    differences = sj.penalties.difference_operator(image.shape)
-    identity = sj.designs.Identity(size)
+    size = image.size
 
     def objective(w: np.ndarray) -> float:
-        w = w.reshape(image.shape)
         return np.sum((w - image) ** 2) / (2 * size) + strength * variation(w)
 
-    # The best value of the dual that was seen bounds the optimum from below.
-    bound = max(value for _, value in _chambolle_pock(image, strength, REFERENCE_STEPS))
+    def iterates(steps: int) -> Iterates:
+        return _chambolle_pock(image, strength, steps)
+
+    data = Restored(image.ravel(), sj.designs.Identity(size), image.shape, strength)
+    return restoration(name, data, objective, iterates, REFERENCE_STEPS)
+
+
+class Restored(NamedTuple):
+    """Pixels as they were seen, and how they come about from those of an image."""
+
+    y: np.ndarray
+    design: sj.designs.AbstractDesign
+    shape: tuple[int, ...]
+    strength: float
+
+
+def restoration(
+    name: str,
+    data: Restored,
+    objective: Callable[[np.ndarray], float],
+    iterates: Callable[[int], Iterates],
+    reference_steps: int,
+) -> Case:
+    """An image of little variation: ours against ``iterates``, images with bounds from below."""
+    differences = sj.penalties.difference_operator(data.shape)
+    # The best bound that was seen stands in for the optimum.
+    optimum = max(bound for _, bound in iterates(reference_steps))
 
     def error(coef: np.ndarray, strength: float) -> float:
         del strength
-        return (objective(coef) - bound) / bound
+        return (objective(coef.reshape(data.shape)) - optimum) / optimum
 
     def ours(strength: float, tol: float) -> np.ndarray:
         penalty = sj.penalties.Analysis(strength, differences)
         # Our gaps are relative to the objective at zero, those of the other to the optimum.
-        unit = bound / (np.sum(y**2) / (2 * size))
-        return solved(sj.Problem(identity, y, penalty=penalty), tol * unit)
+        unit = optimum / (np.sum(data.y**2) / (2 * len(data.y)))
+        return solved(sj.Problem(data.design, data.y, penalty=penalty), tol * unit)
 
     def pdhg(strength: float, tol: float) -> np.ndarray:
-        for w, value in _chambolle_pock(image, strength, 100_000):
-            if (objective(w) - value) / value <= tol:
+        del strength
+        for w, bound in iterates(100_000):
+            if objective(w) - bound <= tol * bound:
                 return w.ravel()
         return w.ravel()
 
     solvers: dict[str, Solver] = {"sparsejax": ours, "NumPy PDHG": pdhg}
-    return Case(name, {"λ = 0.1": strength}, 1e-5, error, solvers)
+    return Case(name, {"λ = 0.1": data.strength}, 1e-5, error, solvers)
 
 
-def _chambolle_pock(image: np.ndarray, strength: float, steps: int):
+def _chambolle_pock(image: np.ndarray, strength: float, steps: int) -> Iterates:
     """Accelerated PDHG in NumPy (Chambolle & Pock 2011, algorithm 2): w and the dual's value."""
     size, limit = image.size, strength * image.size
     w = ahead = image
