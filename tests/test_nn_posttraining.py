@@ -215,14 +215,17 @@ def test_sds_with_dense_targets_on_sparse_inputs(rng):
     """KD: the outputs come nearer to the dense model's than with targets on the same inputs."""
     W, dense = _layer(rng, 16, 64, dead=False)
     X = dense + 0.7 * rng.normal(size=dense.shape) * dense.std(axis=0)
-    H, cross = X.T @ X, W @ dense.T @ X
+    seen = nn.InputStatistics.zeros(64, X.dtype, paired=True).update(X, dense)
+    # The same matrices for both ways to call it: what it returns jumps with rounding.
+    H, cross = seen.gram, jnp.asarray(W) @ seen.cross
+    np.testing.assert_allclose(H, X.T @ X, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(cross, W @ dense.T @ X, rtol=1e-10, atol=1e-10)
     pattern = nn.NM(2, 4)
     same = nn.sds(W, H, pattern, cross=W @ H)[0]
     np.testing.assert_allclose(same, nn.sds(W, H, pattern)[0], rtol=1e-6, atol=1e-9)
     distance = lambda weight: np.linalg.norm(np.asarray(weight) @ X.T - W @ dense.T)  # noqa: E731
     weight = nn.sds(W, H, pattern, cross=cross)[0]
     assert distance(weight) < 0.97 * distance(same)
-    seen = nn.InputStatistics.zeros(64, X.dtype, paired=True).update(X, dense)
     np.testing.assert_allclose(METHODS["sds"](W, seen, pattern)[0], weight, atol=1e-7)
 
 
