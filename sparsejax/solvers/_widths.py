@@ -62,10 +62,10 @@ def wanted_width(
 ) -> tuple[Int[Array, ""], Bool[Array, ""]]:
     """How many features to take, and whether the support is nearly settled.
 
-    Early on the support doubles; near the end just what is violated is added. With more samples
-    than features, what is violated is mostly what is missing, so that far more is taken at once,
-    and of groups as well, whose first sweeps cost less than another pass over X. Or it grows
-    ``slowly``, by an eighth.
+    Early on the support doubles, as far as it can grow; near the end just what is violated is
+    added. With more samples than features, what is violated is mostly what is missing, so that far
+    more is taken at once, and of groups as well, whose first sweeps cost less than another pass
+    over X. Or it grows ``slowly``, by an eighth.
     """
     n, p = problem.X.shape
     penalty = problem.penalty
@@ -77,7 +77,11 @@ def wanted_width(
         moving, violated = _spread(moving, groups), _spread(violated, groups)
     support = jnp.sum(moving)
     growth = jnp.maximum(support, _SMALLEST // 2)
-    growth = 128 + support if p <= n or groups is not None else growth
+    if p <= n or groups is not None:
+        growth = 128 + support
+    else:  # a support that is nearly as large as it can be has little left to gain
+        room = penalty.max_support(n, p) - support
+        growth = jnp.minimum(growth, jnp.maximum(room, _SMALLEST // 2))
     if slowly:
         growth = jnp.minimum(growth, jnp.maximum(support // 8, _SMALLEST // 4))
     wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
