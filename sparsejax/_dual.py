@@ -81,7 +81,7 @@ def feasible_dual(problem: Problem, coef: Float[Array, "p ..."], dual: Dual) -> 
     conjugate gradients; W keeps entries at the ends of their range where they are. What leaves its
     range is brought back before the next of a few refinements, and by none after the last.
     """
-    penalty, dual = problem.penalty, _within_range(problem, dual)
+    penalty, dual = problem.penalty, within_range(problem, dual)
     if coef.ndim > 1:
         return dual
     hidden = isinstance(problem.loss, ProfiledKinks)
@@ -131,7 +131,7 @@ def _corrected(
         return Dual(problem.X.matvec(w) + (x[1] if hidden else 0.0), forces)
 
     def refine(_: Any, dual: Dual) -> Dual:
-        dual = _within_range(problem, dual)
+        dual = within_range(problem, dual)
         room = _loss_room(problem, dual.loss)
 
         def move(x: tuple[Array, Array]) -> Dual:
@@ -159,7 +159,7 @@ def _corrected(
     return jax.lax.fori_loop(0, _REFINEMENTS, refine, dual)
 
 
-def _within_range(problem: Problem, dual: Dual) -> Dual:
+def within_range(problem: Problem, dual: Dual) -> Dual:
     """The dual without what rounding or a correction put outside the ranges of its entries."""
     loss, penalty, u = problem.loss, problem.penalty, dual.loss
     if hasattr(loss, "nearest_dual"):
