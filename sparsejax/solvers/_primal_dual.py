@@ -61,8 +61,8 @@ class PrimalDual(AbstractSolver):
     balanced at restarts, so that sharp problems (all linear programmes) converge linearly.
 
     Certificates come from the dual. Those of an ``Analysis`` penalty take longer than many steps,
-    and wait until an estimate says that they will do. For ``Equality``, y outside the range of X is recognised by a
-    ray u with Xᵀu = 0 and ⟨y, u⟩ ≠ 0, and ends as ``RESULTS.infeasible``.
+    and wait until an estimate says that they will do. For ``Equality``, y outside the range of X is
+    recognised by a ray u with Xᵀu = 0 and ⟨y, u⟩ ≠ 0, and ends as ``RESULTS.infeasible``.
 
     Parameters
     ----------
