@@ -20,11 +20,11 @@ def as_inexact(x: Any, name: str) -> jax.Array:
         array = jnp.asarray(np.asarray(x) if isinstance(x, list | tuple) else x)
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{name}` must be numbers in a regular array: {error}") from None
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return array
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(f"`{name}` must be real; got complex numbers.")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        array = array.astype(jnp.result_type(float))
-    return array
+    return array.astype(jnp.result_type(float))
 
 
 def _with_auto_axes(x: jax.Array, name: str) -> jax.Array:

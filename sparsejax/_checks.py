@@ -9,6 +9,8 @@ from jax.core import Tracer
 from jax.experimental.multihost_utils import process_allgather
 from jaxtyping import Array, Bool, Float
 
+_SMALL = 2**14  # entries, for which NumPy is done before a call of JAX has begun
+
 
 def is_concrete(x: Any) -> bool:
     """Whether the values of ``x`` can be looked at now (they are not being traced)."""
@@ -87,14 +89,20 @@ def check_finite(name: str, x: Array, transposed: bool = False) -> None:
     """
     if not is_concrete(x):
         return
-    with jax.ensure_compile_time_eval():  # known values are looked at even inside a jit
-        if bool(_all_finite(x)):
-            return
+    if _is_finite(x):
+        return
     where = ""
     if not _is_elsewhere(x):
         values = np.asarray(x.T if transposed else x)
         where = f" (first at index {tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])})"
     raise ValueError(f"`{name}` contains NaN or infinity{where}; remove it.")
+
+
+def _is_finite(x: jax.Array | np.ndarray) -> bool:
+    if x.size <= _SMALL and not _is_elsewhere(x):
+        return bool(np.isfinite(np.asarray(x)).all())
+    with jax.ensure_compile_time_eval():  # known values are looked at even inside a jit
+        return bool(_all_finite(x))
 
 
 @jax.jit

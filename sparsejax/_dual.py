@@ -13,6 +13,7 @@ from .losses import AbstractSmoothLoss
 from .losses._profiled_kinks import ProfiledKinks
 from .penalties import AbstractGroupSeparablePenalty
 from .penalties._analysis import Analysis
+from .penalties._groups import ratio
 
 _REFINEMENTS = 3
 _MAX_CG_STEPS = 1000
@@ -77,19 +78,16 @@ def feasible_dual(problem: Problem, coef: Float[Array, "p ..."], dual: Dual) -> 
 
     These are the optimality of the intercept (Σu = 0), of unpenalised directions (Nᵀ Xᵀu = 0) and,
     for an ``Analysis`` penalty, Xᵀu + Dᵀζ = 0. The correction is −W Aᵀ(A W Aᵀ)⁻¹ A(u, ζ), by
-    conjugate gradients; W keeps entries at the ends of their range where they are.
+    conjugate gradients; W keeps entries at the ends of their range where they are. What leaves its
+    range is brought back before the next of a few refinements, and by none after the last.
     """
-    loss, penalty, y = problem.loss, problem.penalty, problem.y
-    u = loss.nearest_dual(dual.loss, y) if hasattr(loss, "nearest_dual") else dual.loss
+    penalty, dual = problem.penalty, within_range(problem, dual)
     if coef.ndim > 1:
-        return Dual(u, dual.penalty)
-    hidden = isinstance(loss, ProfiledKinks)
+        return dual
+    hidden = isinstance(problem.loss, ProfiledKinks)
     null_space = penalty.null_space(problem.X.shape[1])
     if isinstance(penalty, Analysis):
-        assert dual.penalty is not None
-        dual = Dual(u, penalty.nearest_force(dual.penalty))
         return _corrected(problem, dual, hidden, lambda pull: pull, lambda w: w)
-    dual = Dual(u, None)
     if null_space is not None:
         N = null_space
         return _corrected(problem, dual, hidden, lambda pull: N.T @ pull, lambda x: N @ x)
@@ -114,7 +112,7 @@ def _corrected(
 
     ``lift`` is the transpose of ``project``. With a hidden intercept, nothing is left of Σu either.
     """
-    loss, penalty = problem.loss, problem.penalty
+    penalty = problem.penalty
 
     def apply(dual: Dual) -> tuple[Array, Array]:
         total = jnp.sum(dual.loss) if hidden else jnp.zeros((), dual.loss.dtype)
@@ -132,30 +130,56 @@ def _corrected(
         forces = None if dual.penalty is None else penalty.operator.matvec(w)
         return Dual(problem.X.matvec(w) + (x[1] if hidden else 0.0), forces)
 
-    if hasattr(loss, "dual_room"):
-        room = loss.dual_room(dual.loss, problem.y)
-    else:
-        room = jnp.broadcast_to(loss._row_factors(problem.y) ** 2, dual.loss.shape)
-
-    def move(x: tuple[Array, Array]) -> Dual:
-        step = transpose(x)
-        if dual.penalty is None:
-            return Dual(room * step.loss, None)
-        return Dual(room * step.loss, penalty.force_room(dual.penalty, step.penalty))
-
-    def normal(x: tuple[Array, Array]) -> tuple[Array, Array]:
-        return apply(move(x))
-
     def refine(_: Any, dual: Dual) -> Dual:
-        residual = apply(dual)
+        dual = within_range(problem, dual)
+        room = _loss_room(problem, dual.loss)
+
+        def move(x: tuple[Array, Array]) -> Dual:
+            step = transpose(x)
+            if dual.penalty is None:
+                return Dual(room * step.loss, None)
+            return Dual(room * step.loss, penalty.force_room(dual.penalty, step.penalty))
+
+        residual, M = apply(dual), None
+        if dual.penalty is not None:
+            # Next to nothing is left of a row where all forces are close to their limit. Where they
+            # are at it, nothing can be done.
+            diagonal = _diagonal(problem, dual, room)
+            residual = (jnp.where(diagonal > 0, residual[0], 0.0), residual[1])
+            M = lambda x: (ratio(x[0], diagonal), ratio(x[1], jnp.sum(room)))  # noqa: E731
         steps = min(2 * (residual[0].size + hidden) + 10, _MAX_CG_STEPS)
-        tol = float(jnp.finfo(residual[0].dtype).eps)
-        x, _ = jax.scipy.sparse.linalg.cg(normal, residual, tol=tol, maxiter=steps)
+        tol = float(jnp.finfo(residual[0].dtype).eps) ** (1 / _REFINEMENTS)
+        x, _ = jax.scipy.sparse.linalg.cg(
+            lambda x: apply(move(x)), residual, tol=tol, maxiter=steps, M=M
+        )
         finite = jnp.all(jnp.isfinite(x[0])) & jnp.isfinite(x[1])
         x = jax.tree.map(lambda part: jnp.where(finite, part, 0.0), x)
         return jax.tree.map(jnp.subtract, dual, move(x))
 
     return jax.lax.fori_loop(0, _REFINEMENTS, refine, dual)
+
+
+def within_range(problem: Problem, dual: Dual) -> Dual:
+    """The dual without what rounding or a correction put outside the ranges of its entries."""
+    loss, penalty, u = problem.loss, problem.penalty, dual.loss
+    if hasattr(loss, "nearest_dual"):
+        u = loss.nearest_dual(u, problem.y)
+    return Dual(u, None if dual.penalty is None else penalty.nearest_force(dual.penalty))
+
+
+def _loss_room(problem: Problem, u: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    """How freely each entry of u may be corrected."""
+    loss, y = problem.loss, problem.y
+    if hasattr(loss, "dual_room"):
+        return loss.dual_room(u, y)
+    return jnp.broadcast_to(loss._row_factors(y) ** 2, u.shape)
+
+
+def _diagonal(problem: Problem, dual: Dual, room: Float[Array, "n ..."]) -> Float[Array, " p"]:
+    """That of the system of an ``Analysis`` penalty: zero where all forces are at their limit."""
+    penalty = problem.penalty
+    forces = penalty.operator.square_norms(penalty.room_diagonal(dual.penalty))
+    return problem.X.square_norms(room) + forces
 
 
 def residual_of(problem: Problem, coef: Float[Array, " p"], dual: Dual) -> Float[Array, ""]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ._arrays import as_inexact, cast_floats
 from ._checks import check_finite
-from ._modules import replace
+from ._modules import invoke, replace
 from ._together import largest
 from .designs import AbstractDesign, Standardised, as_design
 from .losses import (
@@ -91,14 +91,14 @@ class Problem(eqx.Module):
             )
         self.X = as_design(X)
         self.loss = cast_floats(loss, self.X.dtype)
-        self.y = self.loss.targets(_as_targets(y, self.X))
+        self.y = invoke(self.loss, "targets", _as_targets(y, self.X))
         self.penalty = cast_floats(penalty, self.X.dtype)
         if fit_intercept and not loss.has_intercept:
             raise ValueError(f"`fit_intercept` must be False: {type(loss).__name__} has none.")
         self.fit_intercept = bool(fit_intercept)
-        self.loss.check(self.y)
-        self.penalty.check(self.X.shape[1])
-        if not self.penalty.takes_tasks and self.loss.outputs(self.y):
+        invoke(self.loss, "check", self.y)
+        invoke(self.penalty, "check", self.X.shape[1])
+        if not self.penalty.takes_tasks and invoke(self.loss, "outputs", self.y):
             raise TypeError(
                 f"{type(penalty).__name__} takes one target, {type(loss).__name__} has several "
                 "here: use L1, ElasticNet, RowL2, Nuclear, Schatten, Rows or Spectral."
@@ -172,7 +172,7 @@ def rmatvec(X: AbstractDesign, residual: Float[Array, "n ..."]) -> Float[Array, 
 
 
 def _as_targets(y: Any, X: AbstractDesign) -> Float[Array, "n ..."]:
-    y = as_inexact(y, "y").astype(X.dtype)
+    y = cast_floats(as_inexact(y, "y"), X.dtype)
     if y.ndim not in (1, 2) or 0 in y.shape[1:]:
         raise ValueError(
             f"`y` must be a vector of {X.shape[0]} targets, or a matrix with a row for each "
@@ -187,7 +187,7 @@ def _as_targets(y: Any, X: AbstractDesign) -> Float[Array, "n ..."]:
 
 
 def _as_offset(offset: Any, problem: Problem) -> Float[Array, "n ..."]:
-    offset = as_inexact(offset, "offset").astype(problem.X.dtype)
+    offset = cast_floats(as_inexact(offset, "offset"), problem.X.dtype)
     shape = (problem.X.shape[0], *problem.loss.outputs(problem.y))
     if offset.shape != shape:
         raise ValueError(f"`offset` must have shape {shape}; got {offset.shape}.")

@@ -122,10 +122,21 @@ class Analysis(AbstractStrengthPenalty):
 
         strength²·I − ζζᵀ for every group: what a step across adds to ‖ζ‖ is of second order.
         """
+        unit, slack = self._unit_and_slack(forces)
+        along = unit * self.spread(self._sums(unit * direction))
+        return self.strength**2 * (direction - along) + slack * along
+
+    def room_diagonal(self, forces: Float[Array, " m"]) -> Float[Array, " m"]:
+        """The diagonal of the matrix of ``force_room``."""
+        unit, slack = self._unit_and_slack(forces)
+        return self.strength**2 * (1 - unit**2) + slack * unit**2
+
+    def _unit_and_slack(self, forces: Array) -> tuple[Array, Array]:
+        """The unit vectors along the forces, and strength² − ‖ζ‖², exactly zero at the limit."""
         norms = self.norms(forces)
         unit = forces / self.spread(jnp.where(norms > 0, norms, 1.0))
-        along = jnp.minimum(norms, self.strength) ** 2 * self._sums(unit * direction)
-        return self.strength**2 * direction - unit * self.spread(along)
+        slack = jnp.maximum(self.strength - norms, 0.0) * (self.strength + norms)
+        return unit, self.spread(slack)
 
     def force_scale(self, forces: Float[Array, " m"]) -> Float[Array, ""]:
         """The largest factor s ≤ 1 for which s·forces are within their range."""

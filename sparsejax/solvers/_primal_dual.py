@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, iterate_at
-from .._dual import Dual, first_dual, needs_dual
+from .._certificate import Iterate, iterate_at, objective_at, unit_of_gaps
+from .._dual import Dual, first_dual, needs_dual, within_range
 from .._first_order import largest_eigenvalue, wave
 from .._infeasible import least_squares_ray, lies_outside_range
 from .._modules import replace
@@ -31,11 +31,10 @@ _SUFFICIENT, _NECESSARY, _ARTIFICIAL = 0.2, 0.8, 0.36
 
 
 class _Point(eqx.Module):
-    """Coefficients w and dual blocks u_b, with K_b w and Σ K_bᵀ u_b, for K = [X; D]."""
+    """Coefficients w and dual blocks u_b, with Σ K_bᵀ u_b, for K = [X; D]."""
 
     coef: Float[Array, "p ..."]
     duals: tuple[Array, ...]
-    images: tuple[Array, ...]
     pull: Float[Array, "p ..."]
 
 
@@ -61,8 +60,9 @@ class PrimalDual(AbstractSolver):
     The steps are reflected and averaged with the last restart (Halpern), and the ratio σ/τ is
     balanced at restarts, so that sharp problems (all linear programmes) converge linearly.
 
-    Certificates come from the dual. For ``Equality``, y outside the range of X is recognised by a
-    ray u with Xᵀu = 0 and ⟨y, u⟩ ≠ 0, and ends as ``RESULTS.infeasible``.
+    Certificates come from the dual. Those of an ``Analysis`` penalty take longer than many steps,
+    and wait until an estimate says that they will do. For ``Equality``, y outside the range of X is
+    recognised by a ray u with Xᵀu = 0 and ⟨y, u⟩ ≠ 0, and ends as ``RESULTS.infeasible``.
 
     Parameters
     ----------
@@ -115,18 +115,25 @@ class PrimalDual(AbstractSolver):
             return going & ~state.infeasible & ~state.settled
 
         def round_of_steps(state: _State) -> _State:
-            # Fresh products: thousands of incremental updates would drift.
+            # A fresh product: thousands of incremental updates would drift.
             fresh = method.at(state.point.coef, state.point.duals)
             state = replace(state, point=fresh)
             state = jax.lax.fori_loop(0, self.check_every, lambda _, s: method.advance(s), state)
-            found = _evaluated(problem, state.moved)
-            better = (found.gap <= state.best.gap) | ~jnp.isfinite(state.best.gap)
-            best = jax.tree.map(lambda n, b: jnp.where(better, n, b), found, state.best)
             infeasible = state.infeasible
             if constrained:
                 ray = state.moved.duals[0] - state.anchor.duals[0]
                 infeasible = lies_outside_range(problem, ray)
-            return replace(state, best=best, infeasible=infeasible)
+            state = replace(state, infeasible=infeasible, settled=method.has_settled(state))
+            if not isinstance(problem.penalty, Analysis):
+                return certified(state)
+            due = ~unfinished(state) | (_gap_of_parts(problem, state.moved) <= tol)
+            return jax.lax.cond(due, certified, lambda state: state, state)
+
+        def certified(state: _State) -> _State:
+            found = _evaluated(problem, state.moved)
+            better = (found.gap <= state.best.gap) | ~jnp.isfinite(state.best.gap)
+            best = jax.tree.map(lambda n, b: jnp.where(better, n, b), found, state.best)
+            return replace(state, best=best)
 
         dual = start.dual if start.dual is not None else first_dual(problem, start.predictions)
         point = method.at(start.coef, _blocks(dual))
@@ -148,34 +155,29 @@ class _Method:
         self.operators, self.proxes = _operators(problem), _conjugate_proxes(problem)
 
     def at(self, coef: Array, duals: tuple[Array, ...]) -> _Point:
-        """A point with its products."""
-        images = tuple(multiply(coef) for multiply, _ in self.operators)
-        return self._with_pull(coef, duals, images)
-
-    def _with_pull(
-        self, coef: Array, duals: tuple[Array, ...], images: tuple[Array, ...]
-    ) -> _Point:
+        """A point with its product."""
         parts = [transpose(u) for (_, transpose), u in zip(self.operators, duals, strict=True)]
-        return _Point(coef, duals, images, sum(parts[1:], parts[0]))
+        return _Point(coef, duals, sum(parts[1:], parts[0]))
 
     def step(self, point: _Point, weight: Float[Array, ""]) -> _Point:
         """The step of Chambolle and Pock, which leaves solutions where they are."""
         coef = _primal_step(self.problem, point.coef, point.pull, 1 / (weight * sum(self.norms)))
-        images = tuple(multiply(coef) for multiply, _ in self.operators)
-        blocks = zip(self.proxes, point.duals, images, point.images, self.norms, strict=True)
+        ahead = 2 * coef - point.coef
+        blocks = zip(self.proxes, point.duals, self.operators, self.norms, strict=True)
         duals = []
-        for prox, dual, new, old, norm in blocks:
+        for prox, dual, (multiply, _), norm in blocks:
             sigma = weight / norm
-            duals.append(prox(dual + sigma * (2 * new - old), sigma))
-        return self._with_pull(coef, tuple(duals), images)
+            duals.append(prox(dual + sigma * multiply(ahead), sigma))
+        # Without a barrier XLA computes them anew for each of their uses.
+        return self.at(coef, jax.lax.optimization_barrier(tuple(duals)))
 
     def lengths(self, before: _Point, after: _Point) -> tuple[Array, Array, Array]:
         """Squares of both parts of a move at weight one, and twice their product."""
-        primal = sum(self.norms) * jnp.sum((after.coef - before.coef) ** 2)
-        pairs = zip(after.duals, before.duals, self.norms, strict=True)
-        dual = sum(norm * jnp.sum((new - old) ** 2) for new, old, norm in pairs)
-        cross = 2 * jnp.vdot(after.coef - before.coef, after.pull - before.pull)
-        return primal, jnp.asarray(dual), cross
+        change = jax.tree.map(jnp.subtract, after, before)
+        primal = sum(self.norms) * jnp.sum(change.coef**2)
+        pairs = zip(self.norms, change.duals, strict=True)
+        dual = sum(norm * jnp.sum(block**2) for norm, block in pairs)
+        return primal, jnp.asarray(dual), 2 * jnp.vdot(change.coef, change.pull)
 
     def advance(self, state: _State) -> _State:
         """A step, then a restart where one is due, else the reflection towards the anchor."""
@@ -188,25 +190,31 @@ class _Method:
         growing = (distance <= _NECESSARY * first) & (distance > state.last)
         long = state.since >= _ARTIFICIAL * state.steps + 10
         restart = (shrunk | growing | long) & (state.since > 0)
+        rebalanced = lambda: self._rebalanced(state, moved)  # noqa: E731
+        weight = jax.lax.cond(restart, rebalanced, lambda: state.weight)
         ahead = jnp.asarray((state.since + 1) / (state.since + 2), distance.dtype)
 
         def combined(new: Array, old: Array, anchor: Array) -> Array:
             return jnp.where(restart, new, ahead * (2 * new - old) + (1 - ahead) * anchor)
 
-        size, dual_size, _ = self.lengths(jax.tree.map(jnp.zeros_like, moved), moved)
-        rounding = jnp.finfo(distance.dtype).eps ** 2 / 16
         return replace(
             state,
             point=jax.tree.map(combined, moved, state.point, state.anchor),
             anchor=jax.tree.map(lambda n, a: jnp.where(restart, n, a), moved, state.anchor),
             moved=moved,
-            weight=jnp.where(restart, self._rebalanced(state, moved), state.weight),
+            weight=weight,
             first=first,
             last=distance,
             since=jnp.where(restart, 0, state.since + 1),
             steps=state.steps + 1,
-            settled=square <= rounding * (state.weight * size + dual_size / state.weight),
         )
+
+    def has_settled(self, state: _State) -> Bool[Array, ""]:
+        """Whether the last move was rounding."""
+        zero = jax.tree.map(jnp.zeros_like, state.moved)
+        primal, dual, _ = self.lengths(zero, state.moved)
+        size = jnp.sqrt(state.weight * primal + dual / state.weight)
+        return state.last <= jnp.finfo(size.dtype).eps / 4 * size
 
     def _rebalanced(self, state: _State, moved: _Point) -> Float[Array, ""]:
         """The weight, half way (in logarithms) to the one that balances the last moves."""
@@ -228,6 +236,18 @@ def _dual_of(blocks: tuple[Array, ...]) -> Dual:
 def _evaluated(problem: Problem, point: _Point) -> Iterate:
     dual = _dual_of(point.duals) if needs_dual(problem) else None
     return iterate_at(problem, point.coef, dual=dual)
+
+
+def _gap_of_parts(problem: Problem, point: _Point) -> Float[Array, ""]:
+    """An estimate of the gap of an ``Analysis`` penalty, without making the dual feasible.
+
+    It leaves out what the correction costs, which vanishes faster than the gap.
+    """
+    dual = within_range(problem, _dual_of(point.duals))
+    predictions = problem.predict(point.coef)
+    data = problem.loss.fenchel_gap(predictions, dual.loss, problem.y)
+    gap = data + problem.penalty.force_gap(point.coef, dual.penalty)
+    return gap / unit_of_gaps(problem, objective_at(problem, point.coef, predictions))
 
 
 def _primal_step(problem: Problem, coef: Array, pull: Array, tau: Array) -> Array:
