@@ -5,6 +5,8 @@ One thread for everyone, float64, compiled before it is timed, medians of repeat
 * ``grid``: the strength of the Lasso by 5-fold cross-validation. ``tune`` starts at a tenth of the
   largest strength; its rivals have a grid of 100 strengths down to a hundredth of the largest, on
   the same folds: our own compiled path, scikit-learn's ``LassoCV`` and a loop over celer's paths.
+  sparse-ho descends from the same start, in ten steps as in its examples, where it is found: it is
+  on no index (``git clone https://github.com/QB3/sparse-ho``, its folder in ``PYTHONPATH``).
   The criterion reached is relative to the best of all; seeds make the data.
 * ``features``: a strength for each of 1000 features, tuned on held-out data from the best single
   strength; the error on test data relative to that of the single one, over seeds, with a 95 %
@@ -20,6 +22,7 @@ from bench.environment import pin
 pin()
 
 import argparse  # noqa: E402
+import importlib.util  # noqa: E402
 import statistics  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
@@ -112,6 +115,8 @@ def grid(fast: bool, seeds: list[int], cases: dict) -> Iterator[dict]:
                 ),
                 "celer": lambda d=data, g=grid: celer_grid(d, g),
             }
+            if importlib.util.find_spec("sparse_ho"):
+                ways["sparse-ho"] = lambda d=data, s=largest / 10: sparse_ho_descent(d, s)
             found = {way: timed(run, 1 if n * p > 10**6 else 3) for way, run in ways.items()}
             errors = {way: held_out(problem, strength) for way, (strength, _) in found.items()}
             best = min(errors.values())
@@ -221,6 +226,22 @@ def celer_grid(data: Data, grid: np.ndarray) -> float:
         fits = (data.X[test] - means) @ coefs + mean
         errors += np.mean((data.y[test][:, None] - fits) ** 2, axis=0) / 2 / FOLDS
     return float(grid[np.argmin(errors)])
+
+
+def sparse_ho_descent(data: Data, start: float) -> float:
+    """The best strength that sparse-ho meets, of a Lasso of centred data: it has no intercept."""
+    from celer import Lasso
+    from sparse_ho import ImplicitForward, grad_search, models
+    from sparse_ho.criterion import CrossVal, HeldOutMSE
+    from sparse_ho.optimizers import GradientDescent
+    from sparse_ho.utils import Monitor
+
+    X, y = np.asfortranarray(data.X - data.X.mean(axis=0)), data.y - data.y.mean()
+    model = models.Lasso(Lasso(fit_intercept=False, warm_start=True))
+    criterion = CrossVal(HeldOutMSE(None, None), cv=KFold(FOLDS))
+    optimizer, monitor = GradientDescent(n_outer=10, tol=TOL), Monitor()
+    grad_search(ImplicitForward(), criterion, model, optimizer, X, y, start, monitor)
+    return float(np.ravel(monitor.alphas[int(np.argmin(monitor.objs))])[0])
 
 
 def held_out(problem: sj.Problem, strength: float) -> float:

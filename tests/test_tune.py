@@ -260,16 +260,26 @@ def test_any_leaves_by_any_optimizer(data, optimizer):
         assert again == pytest.approx(float(tuned.history.values.min()), rel=1e-4)
 
 
-def test_tuning_again_compiles_nothing(data):
+def test_tuning_again_compiles_nothing_and_shows_progress(data):
     def traced(problem):
         traced.count += 1
         return problem.penalty.strength
 
+    seen = []
+
+    def callback(*progress):
+        seen.append(progress)
+
     traced.count = 0
-    tune(lasso(data, 0.3), KFold(3), steps=2, where=traced)
+    tune(lasso(data, 0.3), KFold(3), steps=2, where=traced, callback=callback)
     eager = 2  # reading the leaves, and putting the best back
     first = traced.count
-    tune(lasso(data, 0.2), KFold(3), steps=2, where=traced)
+    seen.clear()
+    tuned = tune(lasso(data, 0.2), KFold(3), steps=2, where=traced, callback=callback)
+    steps, values, strengths = np.transpose(seen)
+    np.testing.assert_array_equal(steps, [0, 1])
+    np.testing.assert_allclose(values, tuned.history.values)
+    np.testing.assert_allclose(strengths, tuned.history.parameters)
     assert traced.count - first <= first - eager
     assert first > eager
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .._arguments import checked_problem
 from .._checks import is_concrete
@@ -68,6 +68,7 @@ def tune(
     where: Callable[[Problem], Any] | None = None,
     tol: float = 1e-8,
     positive: bool = True,
+    callback: Callable[[int, float, Any], None] | None = None,
 ) -> Tuned:
     """Minimise a criterion over parameters of a problem by its hypergradient.
 
@@ -97,6 +98,9 @@ def tune(
         Tolerance of the inner solves.
     positive
         Whether the leaves are positive; if not, they are moved as they are.
+    callback
+        Called with the step, the criterion and the parameters after every evaluation, to show
+        progress. Another function compiles the descent anew.
 
     Returns
     -------
@@ -145,9 +149,12 @@ def tune(
         _check_positive(where(problem))
     if optimizer is None:
         optimizer = _default_optimizer(where(problem), positive)
-    best, history = _descend(problem, criterion, steps, optimizer, where, tol, positive)
+    best, history = _descend(problem, criterion, steps, optimizer, where, tol, positive, callback)
     tuned = eqx.tree_at(where, problem, best)
-    return Tuned(tuned, solve(tuned, tol=tol), history)
+    solution = solve(tuned, tol=tol)
+    if callback is not None:
+        jax.effects_barrier()  # so that all calls have been made
+    return Tuned(tuned, solution, history)
 
 
 def _default_optimizer(leaves: Any, positive: bool) -> optax.GradientTransformation:
@@ -189,6 +196,7 @@ def _descend(
     where: Callable[[Problem], Any],
     tol: float,
     positive: bool,
+    callback: Callable[[int, float, Any], None] | None,
 ) -> tuple[Any, History]:
     transform = optax.with_extra_args_support(optimizer)
     outward = jnp.exp if positive else lambda leaf: leaf
@@ -197,9 +205,11 @@ def _descend(
         moved = eqx.tree_at(where, problem, jax.tree.map(outward, params))
         return criterion.value(moved, init, tol)
 
-    def descend(state: _State) -> tuple[_State, tuple[Array, Any]]:
+    def descend(state: _State, count: Int[Array, ""]) -> tuple[_State, tuple[Array, Any]]:
         params = state.params
         (value, init), gradient = jax.value_and_grad(evaluate, has_aux=True)(params, state.init)
+        if callback is not None:
+            jax.debug.callback(callback, count, value, jax.tree.map(outward, params))
         gradient = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradient)
         if positive:
             gradient = _downhill(gradient)
@@ -211,11 +221,11 @@ def _descend(
         moved = optax.apply_updates(params, updates)
         return _State(moved, inner, init, least, best, settled), (value, params)
 
-    def stay(state: _State) -> tuple[_State, tuple[Array, Any]]:
+    def stay(state: _State, _: Int[Array, ""]) -> tuple[_State, tuple[Array, Any]]:
         return state, (state.best_value, state.best)
 
-    def step(state: _State, _: None) -> tuple[_State, tuple[Array, Any]]:
-        return jax.lax.cond(state.settled, stay, descend, state)
+    def step(state: _State, count: Int[Array, ""]) -> tuple[_State, tuple[Array, Any]]:
+        return jax.lax.cond(state.settled, stay, descend, state, count)
 
     params = jax.tree.map(jnp.log, where(problem)) if positive else where(problem)
     first = _State(
@@ -226,7 +236,7 @@ def _descend(
         params,
         jnp.array(False),
     )
-    final, (values, visited) = jax.lax.scan(step, first, length=steps)
+    final, (values, visited) = jax.lax.scan(step, first, jnp.arange(steps))
     return jax.tree.map(outward, final.best), History(values, jax.tree.map(outward, visited))
 
 
