@@ -6,7 +6,8 @@ One thread for everyone, float64, compiled before it is timed, medians of repeat
   largest strength; its rivals have a grid of 100 strengths down to a hundredth of the largest, on
   the same folds: our own compiled path, scikit-learn's ``LassoCV`` and a loop over celer's paths.
   sparse-ho descends from the same start, in ten steps as in its examples, where it is found: it is
-  on no index (``git clone https://github.com/QB3/sparse-ho``, its folder in ``PYTHONPATH``).
+  on no index (``git clone https://github.com/QB3/sparse-ho``, its folder in ``PYTHONPATH``, and
+  ``pip install hyperopt``, which it imports).
   The criterion reached is relative to the best of all; seeds make the data.
 * ``features``: a strength for each of 1000 features, tuned on held-out data from the best single
   strength; the error on test data relative to that of the single one, over seeds, with a 95 %

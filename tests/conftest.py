@@ -33,15 +33,13 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 @pytest.fixture(scope="module", autouse=True)
 def _free_programs() -> Iterator[None]:
-    """Unload compiled programs after a module, where there are many.
+    """Unload a module's compiled programs after it.
 
     Each maps memory a few times, and Linux allows a process 65530 maps: a worker that keeps all
-    of the suite's programs crashes. Few are kept: modules share operations outside of programs.
+    of the suite's programs crashes.
     """
     yield
-    maps = Path("/proc/self/maps")
-    if not maps.exists() or maps.read_bytes().count(b"\n") > 20_000:
-        jax.clear_caches()
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="module", autouse=True)
