@@ -356,8 +356,10 @@ def test_bracket_steps_are_those_of_secant_and_cubic():
     visited = descent(cubic, -0.2, 30)
     assert visited[1] == pytest.approx(0.5)  # downhill, as far as the radius
     assert visited[2] == pytest.approx(0.3)
-    # A look to the side that is not known, then no more.
-    assert visited[3:] == pytest.approx([0.15])
+    # Looks at a third of the farthest distance, and at thirds of that, where nothing is known.
+    assert visited[3:] == pytest.approx(
+        [0.2, *(0.3 + side * 0.1 / 3**k for k in (1, 2, 3) for side in (-1, 1))]
+    )
     parabola = lambda x: (x - 1.5) ** 2  # noqa: E731
     assert descent(parabola, 0.0, 30)[1:4] == pytest.approx([0.7, 1.4, 1.5])
 

@@ -1,13 +1,16 @@
 """Steps of few evaluations for one parameter, which look beyond the nearest minimum."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
 _MEMORY = 32  # points that are remembered
+_ABOUT = 2.5  # the criterion is known about a distance if it is at this many times more or less
 
 
 class BracketState(NamedTuple):
@@ -26,7 +29,7 @@ class _Point(NamedTuple):
 
 
 def bracket_steps(
-    radius: float = 0.7, shortest: float = 5e-3, look: float = 0.15
+    radius: float = 0.7, shortest: float = 3e-3, look: float = 0.3
 ) -> optax.GradientTransformationExtraArgs:
     """Steps for one parameter to the minimum between the best point and its neighbour downhill.
 
@@ -34,8 +37,8 @@ def bracket_steps(
     that of the secant method, of at most a radius. Then there is a minimum between the two, and
     the step leads to that of the cubic with their values and slopes. Where such a step would be
     short, the points at the distance ``look`` to both sides are looked at, unless the criterion
-    is known about there; if neither is better, updates are zero from then on. ``update`` needs
-    the criterion at the parameter as ``value``.
+    is known about there, then those at a third of it, and so on; if none is better, updates are
+    zero from then on. ``update`` needs the criterion at the parameter as ``value``.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def bracket_steps(
     shortest
         Steps from the best point that would be shorter are not taken.
     look
-        How far beside a minimum another is looked for.
+        How far beside a minimum another is looked for at most.
 
     Raises
     ------
@@ -73,6 +76,9 @@ def bracket_steps(
         if not length > 0:
             raise ValueError(f"`{name}` must be positive; got {length}.")
 
+    thirds = range(max(1, math.ceil(math.log(look / shortest, 3))))
+    looks = np.array([look / 3**k for k in thirds])  # as long as they are steps
+
     def init(params: Any) -> BracketState:
         if optax.tree.size(params) != 1:
             raise ValueError("bracket_steps takes one parameter: use trust_steps for several.")
@@ -94,12 +100,12 @@ def bracket_steps(
         best = _chosen(state, _newest(state, state.values == jnp.min(state.values)))
         direction = -jnp.where(best.slope < 0, -1.0, 1.0).astype(x.dtype)
         length = _to_minimum(state, best, direction, radius)
-        sides = jnp.stack([direction, -direction])
-        unknown = jax.vmap(lambda side: _unknown(state, best, side, look))(sides)
-        # Of what is not known, downhill first.
-        beside = jnp.where(unknown[0], sides[0], jnp.where(unknown[1], sides[1], 0.0)) * look
-        aim = best.x + jnp.where(length < shortest, beside, direction * length)
-        settled = (length < shortest) & ~jnp.any(unknown)
+        # Of what is not known the farthest, and downhill first.
+        beside = jnp.stack([looks, -looks], axis=1).astype(x.dtype).reshape(-1) * direction
+        unknown = jax.vmap(lambda offset: _unknown(state, best, offset))(beside)
+        short = length < shortest
+        aim = best.x + jnp.where(short, beside[jnp.argmax(unknown)], direction * length)
+        settled = short & ~jnp.any(unknown)
         step = jnp.where(settled, 0.0, aim - x)
         return jax.tree.map(lambda leaf: step.reshape(leaf.shape), params), state
 
@@ -150,9 +156,7 @@ def _to_minimum(
     return jnp.where(jnp.isfinite(length), cubic, jnp.minimum(secant, radius))
 
 
-def _unknown(
-    state: BracketState, best: _Point, side: Float[Array, ""], look: float
-) -> Bool[Array, ""]:
-    """Whether no point has been met at about the distance ``look``."""
-    away = side * (state.points - best.x)
-    return ~jnp.any((away >= 0.5 * look) & (away <= 2 * look))
+def _unknown(state: BracketState, best: _Point, offset: Float[Array, ""]) -> Bool[Array, ""]:
+    """Whether no point has been met at about an offset from the best one."""
+    ratio = (state.points - best.x) / offset
+    return ~jnp.any((ratio >= 1 / _ABOUT) & (ratio <= _ABOUT))

@@ -26,7 +26,7 @@ class AbstractCriterion(eqx.Module):
     def value(
         self, problem: Problem, init: Float[Array, "..."], tol: float
     ) -> tuple[Float[Array, ""], Float[Array, "..."]]:
-        """The criterion, differentiable in the problem, and coefficients to start from next."""
+        """The criterion and coefficients to start from next, differentiable in the problem."""
 
 
 def valid_or_infinite(value: Float[Array, "..."], solution: Solution) -> Float[Array, "..."]:
@@ -69,7 +69,7 @@ class Holdout(AbstractCriterion):
         predictions = matvec(self.X, solution.coef) + solution.intercept
         loss = problem.loss.reweighted(None)
         error = loss.value(predictions, loss.targets(self.y.astype(init.dtype)))
-        return valid_or_infinite(error, solution), jax.lax.stop_gradient(solution.coef)
+        return valid_or_infinite(error, solution), solution.coef
 
 
 class Folds(AbstractCriterion):
@@ -122,7 +122,7 @@ class Folds(AbstractCriterion):
             solution = solve(trained, init=init, tol=tol, throw=False)
             predictions = predict_sparse(problem, solution.coef) + solution.intercept
             error = problem.loss.reweighted(test).value(predictions, problem.y)
-            return valid_or_infinite(error, solution), jax.lax.stop_gradient(solution.coef)
+            return valid_or_infinite(error, solution), solution.coef
 
         train, test = self.train.astype(init.dtype), self.test.astype(init.dtype)
         # One fold after the other: batched, each would run every branch of the solver.

@@ -103,7 +103,7 @@ class SURE(AbstractCriterion):
         predictions, dof, coefs = trace(fitted, y, init)
         error = jnp.sum((y - predictions) ** 2) + 2 * sigma**2 * dof
         value = (error - y.size * sigma**2) / y.shape[0]
-        return value, jax.lax.stop_gradient(coefs)
+        return value, coefs
 
     def _estimated_trace(
         self, fitted: _Fit, y: Float[Array, "n ..."], init: Float[Array, "k p ..."]

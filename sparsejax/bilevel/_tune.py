@@ -205,9 +205,26 @@ def _descend(
         moved = eqx.tree_at(where, problem, jax.tree.map(outward, params))
         return criterion.value(moved, init, tol)
 
+    def differentiate(params: Any, init: Array) -> tuple[Array, Any, Array, Array | None]:
+        """Forward for one parameter, which tells for no more how the coefficients change."""
+        if optax.tree.size(params) > 1:
+            (value, coefs), gradient = jax.value_and_grad(evaluate, has_aux=True)(params, init)
+            return value, gradient, coefs, None
+        ones = optax.tree.ones_like(params)
+        (value, coefs), (slope, change) = jax.jvp(lambda p: evaluate(p, init), (params,), (ones,))
+        return value, optax.tree.scale(slope, ones), coefs, change
+
+    def ahead(coefs: Array, change: Array | None, updates: Any) -> Array:
+        """Where the coefficients are to be after a step: their path is straight, or nearly so."""
+        if change is None:
+            return coefs
+        (step,) = jax.tree.leaves(updates)
+        step = (jnp.expm1(step) if positive else step).reshape(())
+        return coefs + jnp.where(jnp.isfinite(change), change, 0.0) * step
+
     def descend(state: _State, count: Int[Array, ""]) -> tuple[_State, tuple[Array, Any]]:
         params = state.params
-        (value, init), gradient = jax.value_and_grad(evaluate, has_aux=True)(params, state.init)
+        value, gradient, coefs, change = differentiate(params, state.init)
         if callback is not None:
             jax.debug.callback(callback, count, value, jax.tree.map(outward, params))
         gradient = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradient)
@@ -219,6 +236,7 @@ def _descend(
         least = jnp.minimum(value, state.best_value)
         settled = optax.tree.norm(updates, ord=jnp.inf) == 0
         moved = optax.apply_updates(params, updates)
+        init = ahead(coefs, change, updates)
         return _State(moved, inner, init, least, best, settled), (value, params)
 
     def stay(state: _State, _: Int[Array, ""]) -> tuple[_State, tuple[Array, Any]]:
