@@ -11,6 +11,7 @@ from ._dual import Dual, feasible_dual, first_dual, needs_dual, residual_of
 from ._modules import replace
 from ._problem import Problem, matvec, predict_sparse, rmatvec
 from ._together import largest
+from .losses import AbstractLoss
 from .losses._profiled import Profiled
 from .losses._tilted import untilted
 from .penalties import (
@@ -59,8 +60,9 @@ def iterate_at(
         dual = feasible_dual(problem, coef, dual)
         pull = -rmatvec(problem.X, dual.loss)
         return judged(problem, coef, predictions, pull, dual)
-    pull = -rmatvec(problem.X, problem.loss.gradient(predictions, problem.y))
-    return judged(problem, coef, predictions, pull)
+    settled = problem.loss.settled(predictions, problem.y)
+    pull = -rmatvec(problem.X, settled[0].gradient(settled[1], problem.y))
+    return judged(problem, coef, predictions, pull, settled=settled)
 
 
 def judged(
@@ -69,6 +71,7 @@ def judged(
     predictions: Float[Array, "n ..."],
     pull: Float[Array, "p ..."],
     dual: Dual | None = None,
+    settled: tuple[AbstractLoss, Float[Array, "n ..."]] | None = None,
 ) -> Iterate:
     """The iterate whose predictions, pull and feasible dual are known already."""
     if not problem.penalty.is_convex:
@@ -76,7 +79,7 @@ def judged(
         return replace(
             iterate, kkt=jnp.maximum(kkt_of(problem, iterate), _mismatch(problem, iterate))
         )
-    gap = relative_gap(problem, coef, predictions, pull, dual)
+    gap = relative_gap(problem, coef, predictions, pull, dual, settled)
     return Iterate(coef, predictions, pull, gap, dual)
 
 
@@ -105,6 +108,7 @@ def relative_gap(
     predictions: Float[Array, "n ..."],
     pull: Float[Array, "p ..."],
     dual: Dual | None = None,
+    settled: tuple[AbstractLoss, Float[Array, "n ..."]] | None = None,
 ) -> Float[Array, ""]:
     """Duality gap over the objective at zero, from the better of two rescaled dual points.
 
@@ -119,19 +123,20 @@ def relative_gap(
     """
     if dual is not None:
         return _gap_of_dual(problem, coef, predictions, pull, dual)
-    gradient = problem.loss.gradient(predictions, problem.y)
+    loss, at = problem.loss.settled(predictions, problem.y) if settled is None else settled
+    gradient, unit = loss.gradient(at, problem.y), objective_at_zero(problem)
     null_space = problem.penalty.null_space(problem.X.shape[1])
     if null_space is None:
-        pull = _without_rounding(problem, pull)
+        pull = _without_rounding(problem, pull, unit)
     else:
         gradient, pull = _orthogonal_to(null_space, problem, predictions, gradient)
 
     def gap(scale: Float[Array, ""]) -> Float[Array, ""]:
-        data = problem.loss.fenchel_gap(predictions, scale * gradient, problem.y)
+        data = loss.fenchel_gap(at, scale * gradient, problem.y)
         return data + problem.penalty.fenchel_gap(coef, scale * pull)
 
     best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(problem.penalty.dual_scale(pull)))
-    return jnp.maximum(best, 0.0) / objective_at_zero(problem)
+    return jnp.maximum(best, 0.0) / unit
 
 
 def _gap_of_dual(
@@ -208,9 +213,17 @@ def objective_at_zero(problem: Problem) -> Float[Array, ""]:
 
     Losses are counted from their infimum, −f*(0), because some (Poisson) may be negative.
     """
-    zero = problem.predict_zero()
-    value = untilted(problem.loss).fenchel_gap(zero, jnp.zeros_like(zero), problem.y)
+    loss, zero = _settled_at_zero(problem)
+    value = loss.fenchel_gap(zero, jnp.zeros_like(zero), problem.y)
     return jnp.where(value > 0, value, 1.0)
+
+
+def _settled_at_zero(problem: Problem) -> tuple[AbstractLoss, Float[Array, "n ..."]]:
+    """The loss, not tilted, and the predictions of the zero vector, with the best intercept."""
+    loss, zero = untilted(problem.loss), problem.predict_zero()
+    if isinstance(loss, Profiled) and loss.at_zero is not None:
+        return loss.loss, zero + loss.at_zero
+    return loss.settled(zero, problem.y)
 
 
 def objective_at(
@@ -220,18 +233,21 @@ def objective_at(
     return problem.loss.value(predictions, problem.y) + problem.penalty.value(coef)
 
 
-def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
+def _without_rounding(
+    problem: Problem, pull: Float[Array, "p ..."], unit: Float[Array, ""]
+) -> Float[Array, "p ..."]:
     """The pull without what is only rounding; the column norms are computed only if needed."""
     penalty = problem.penalty
     if not isinstance(penalty, AbstractGroupSeparablePenalty):
         return pull
 
     def clean() -> Float[Array, "p ..."]:
-        curvature = problem.loss.curvature(problem.predict_zero(), problem.y)
+        loss, zero = _settled_at_zero(problem)
+        curvature = loss.curvature(zero, problem.y)
         norm = problem.X.square_norms
         norm = norm if curvature.ndim == 1 else jax.vmap(norm, in_axes=1, out_axes=1)
         norms = jnp.sqrt(norm(curvature))
-        return penalty.without_rounding(pull, norms * data_norm(problem))
+        return penalty.without_rounding(pull, norms * jnp.sqrt(2 * unit))
 
     suspicious = largest(jnp.any(per_row(penalty.is_free(), pull) & (pull != 0)))
     return jax.lax.cond(suspicious, clean, lambda: pull)

@@ -234,6 +234,9 @@ def project_intercept(problem: Problem) -> tuple[Problem, Centring | Profiling |
         smooth = isinstance(problem.loss, AbstractSmoothLoss)
         profile: Any = Profiled if smooth else ProfiledKinks
         loss = profile(loss=problem.loss)
+        if smooth:
+            at_zero = jax.lax.stop_gradient(loss.intercept(problem.predict_zero(), problem.y))
+            loss = profile(problem.loss, at_zero)
         profiled = replace(problem, loss=loss, fit_intercept=False)
         return profiled, Profiling(profiled)
     weights = problem.loss.mean_weights(problem.y)

@@ -41,6 +41,12 @@ class AbstractLoss(eqx.Module):
     ) -> Float[Array, ""]:
         """f(z) + f*(u) − ⟨z, u⟩ ≥ 0, computed so that nothing cancels."""
 
+    def settled(
+        self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> tuple["AbstractLoss", Float[Array, "n ..."]]:
+        """The loss and the predictions to evaluate several of its methods at."""
+        return self, z
+
     def targets(self, y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """The targets as the other methods take them; ``ValueError`` for what the loss cannot fit.
 

@@ -20,6 +20,7 @@ class Profiled(AbstractSmoothLoss):
     """
 
     loss: AbstractSmoothLoss
+    at_zero: Float[Array, "..."] | None = None  # the best b where predictions start from
 
     @property
     def sample_weight(self) -> Float[Array, " n"] | None:  # type: ignore[override]
@@ -43,7 +44,7 @@ class Profiled(AbstractSmoothLoss):
             matrix = jax.jacfwd(linear)(jnp.zeros_like(rhs))
             return _solve(matrix, rhs, jnp.finfo(z.dtype).eps * jnp.sum(jnp.abs(matrix)))
 
-        start = jnp.zeros(self.loss.outputs(y), z.dtype)
+        start = jnp.zeros(self.loss.outputs(y), z.dtype) if self.at_zero is None else self.at_zero
         return jax.lax.custom_root(slope, start, find, solve)
 
     def _minimise(
@@ -58,37 +59,48 @@ class Profiled(AbstractSmoothLoss):
             gradient = self.loss.gradient(z + b, y)
             return jnp.sum(gradient, axis=0), jnp.sum(jnp.abs(gradient))
 
-        def unfinished(state: tuple[Array, Array, Array]) -> Array:
-            b, last, steps = state
-            slope, size = slopes(b)
+        def unfinished(state: tuple[Array, Array, tuple[Array, Array], Array]) -> Array:
+            b, last, (slope, size), steps = state
             going = jnp.any(jnp.abs(slope) > rounding * size) & jnp.any(b != last)
             return (going & (steps < _MAX_STEPS)) | (steps == 0)
 
-        def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            b, _, steps = state
-            slope, _ = slopes(b)
+        def step(
+            state: tuple[Array, Array, tuple[Array, Array], Array],
+        ) -> tuple[Array, Array, tuple[Array, Array], Array]:
+            b, _, (slope, _), steps = state
             curvature = jax.jacfwd(lambda b: slopes(b)[0])(b)
             direction = -_solve(curvature, slope, ridge)
+            behind = jnp.sum(slope * direction)
 
-            def uphill(trial: tuple[Array, Array]) -> Array:
+            def uphill(trial: tuple[Array, tuple[Array, Array], Array]) -> Array:
                 # Convex: the minimum along the ray has not been passed by much while the slope
                 # there is no steeper than it was at the start.
-                length, halvings = trial
-                ahead = jnp.sum(slopes(b + length * direction)[0] * direction)
-                behind = jnp.sum(slope * direction)
-                return (ahead > 0.5 * jnp.abs(behind)) & (halvings < _HALVINGS)
+                _, (slope, _), tried = trial
+                steep = jnp.sum(slope * direction) > 0.5 * jnp.abs(behind)
+                return (tried == 0) | steep & (tried <= _HALVINGS)
 
-            def halve(trial: tuple[Array, Array]) -> tuple[Array, Array]:
-                return trial[0] / 2, trial[1] + 1
+            def halve(
+                trial: tuple[Array, tuple[Array, Array], Array],
+            ) -> tuple[Array, tuple[Array, Array], Array]:
+                length = trial[0] / 2
+                return length, slopes(b + length * direction), trial[2] + 1
 
-            one = jnp.ones((), z.dtype)
-            length, _ = jax.lax.while_loop(uphill, halve, (one, jnp.array(0)))
-            return b + length * direction, b, steps + 1
+            # Halved before it is tried, so that the loss stands in the program once.
+            twice = jnp.full((), 2.0, z.dtype)
+            trial = (twice, state[2], jnp.array(0))
+            length, found, _ = jax.lax.while_loop(uphill, halve, trial)
+            return b + length * direction, b, found, steps + 1
 
-        return jax.lax.while_loop(unfinished, step, (start, start, jnp.array(0)))[0]
+        first = (start, start, slopes(start), jnp.array(0))
+        return jax.lax.while_loop(unfinished, step, first)[0]
 
     def _shifted(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         return z + self.intercept(z, y)
+
+    def settled(
+        self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> tuple[AbstractSmoothLoss, Float[Array, "n ..."]]:
+        return self.loss, self._shifted(z, y)
 
     def value(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, ""]:
         return self.loss.value(self._shifted(z, y), y)
@@ -121,7 +133,9 @@ def _solve(
     matrix: Float[Array, "..."], rhs: Float[Array, "..."], ridge: Float[Array, ""]
 ) -> Float[Array, "..."]:
     """(matrix + ridge)⁻¹ rhs for one intercept or a vector of them."""
-    matrix = matrix.reshape(rhs.size, rhs.size)
     ridge = ridge + jnp.finfo(matrix.dtype).tiny
+    if rhs.size == 1:
+        return rhs / (matrix.reshape(rhs.shape) + ridge)
+    matrix = matrix.reshape(rhs.size, rhs.size)
     identity = jnp.eye(rhs.size, dtype=matrix.dtype)
     return jnp.linalg.solve(matrix + ridge * identity, rhs.reshape(-1)).reshape(rhs.shape)

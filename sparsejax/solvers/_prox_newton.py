@@ -106,8 +106,7 @@ class ProxNewton(AbstractSolver):
 
         def step(state: _State) -> _State:
             coef, predictions, inner = self._solve_model(problem, state, tol)
-            new = _search(problem, state.iterate, coef, predictions)
-            objective = objective_at(problem, new.coef, new.predictions)
+            new, objective = _search(problem, state.iterate, state.objective, coef, predictions)
             # The gap need not shrink at every step, nor be finite far from the solution.
             rounding = 100 * jnp.finfo(objective.dtype).eps * jnp.abs(objective)
             lower = objective < state.objective - rounding
@@ -188,8 +187,8 @@ def _model(
     problem: Problem, iterate: Iterate, offset: Float[Array, " n"], damping: Float[Array, ""]
 ) -> Problem:
     """The problem with the quadratic model of the loss, free to move its intercept."""
-    gradient = problem.loss.gradient(iterate.predictions, problem.y)
-    curvature = problem.loss.curvature(iterate.predictions, problem.y)
+    loss, at = problem.loss.settled(iterate.predictions, problem.y)
+    gradient, curvature = loss.gradient(at, problem.y), loss.curvature(at, problem.y)
     # Where the loss is (nearly) straight, its target would be infinitely far away.
     bound = jnp.sum(problem.loss.curvature_bound(problem.y))
     typical = jnp.maximum(jnp.sum(curvature), jnp.where(jnp.isfinite(bound), bound, 0.0))
@@ -205,8 +204,12 @@ def _model(
 
 
 def _search(
-    problem: Problem, iterate: Iterate, coef: Float[Array, " p"], predictions: Float[Array, " n"]
-) -> Iterate:
+    problem: Problem,
+    iterate: Iterate,
+    before: Float[Array, ""],
+    coef: Float[Array, " p"],
+    predictions: Float[Array, " n"],
+) -> tuple[Iterate, Float[Array, ""]]:
     """The longest of the steps 1, ½, ¼, … towards ``coef`` that does not raise the objective."""
 
     def between(length: Float[Array, ""]) -> tuple[Float[Array, " p"], Float[Array, " n"]]:
@@ -216,20 +219,20 @@ def _search(
             length * predictions + (1 - length) * iterate.predictions,
         )
 
-    def objective(length: Float[Array, ""]) -> Float[Array, ""]:
-        return objective_at(problem, *between(length))
-
-    before = objective(jnp.zeros_like(iterate.gap))
     slack = 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)
 
-    def uphill(trial: tuple[Float[Array, ""], Int[Array, ""]]) -> Bool[Array, ""]:
-        length, halvings = trial
+    def uphill(trial: tuple[Float[Array, ""], Float[Array, ""], Int[Array, ""]]) -> Bool[Array, ""]:
+        _, objective, tried = trial
         # Written so that NaN counts as uphill.
-        return ~(objective(length) <= before + slack) & (halvings < _HALVINGS)
+        return ~(objective <= before + slack) & (tried <= _HALVINGS)
 
-    def halve(trial: tuple[Float[Array, ""], Int[Array, ""]]) -> tuple[Array, Array]:
-        return trial[0] / 2, trial[1] + 1
+    def halve(
+        trial: tuple[Float[Array, ""], Float[Array, ""], Int[Array, ""]],
+    ) -> tuple[Array, Array, Array]:
+        length = trial[0] / 2
+        return length, objective_at(problem, *between(length)), trial[2] + 1
 
-    first = (jnp.ones_like(iterate.gap), jnp.array(0))
-    length, _ = jax.lax.while_loop(uphill, halve, first)
-    return iterate_at(problem, *between(length))
+    # Halved before it is tried, so that the objective stands in the program once.
+    first = (jnp.full_like(before, 2.0), jnp.full_like(before, jnp.inf), jnp.array(0))
+    length, objective, _ = jax.lax.while_loop(uphill, halve, first)
+    return iterate_at(problem, *between(length)), objective
