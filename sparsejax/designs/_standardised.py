@@ -50,14 +50,15 @@ class Standardised(AbstractDesign):
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
         return self._divide(self.base.rmatvec(r) - self.mean * jnp.sum(r))
 
-    def _of(self, indices: Int[Array, " k"]) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+    def _of(
+        self, indices: Int[Array, " k"]
+    ) -> tuple[Float[Array, " k"], Float[Array, " k"] | float]:
         """Means and scales of some columns, 0 and 1 for padding."""
-        scale = jnp.ones_like(self.mean) if self.scale is None else self.scale
-        scale = jnp.where(scale == 0, 1.0, scale)
-        return (
-            self.mean.at[indices].get(mode="fill", fill_value=0.0),
-            scale.at[indices].get(mode="fill", fill_value=1.0),
-        )
+        mean = self.mean.at[indices].get(mode="fill", fill_value=0.0)
+        if self.scale is None:
+            return mean, 1.0
+        scale = jnp.where(self.scale == 0, 1.0, self.scale)
+        return mean, scale.at[indices].get(mode="fill", fill_value=1.0)
 
     def combine(self, indices: Int[Array, " k"], values: Float[Array, " k"]) -> Float[Array, " n"]:
         mean, scale = self._of(indices)
@@ -66,7 +67,7 @@ class Standardised(AbstractDesign):
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         mean, scale = self._of(indices)
-        return (self.base.columns(indices) - mean[:, None]) / scale[:, None]
+        return ((self.base.columns(indices) - mean[:, None]).T / scale).T
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         cross = self.base.rmatvec(row_weights)
