@@ -8,7 +8,7 @@ from .._certificate import Iterate
 from .._problem import Problem
 from ..penalties import RowL2
 
-_FEW, _SMALLEST, MIDDLE, _LARGEST = 32, 64, 256, 4096
+_FEW, _SMALLEST, MIDDLE, _LARGEST = 64, 64, 256, 4096
 _STEPS = (16, _SMALLEST, 128, MIDDLE, 512, 1024, 1536, 2048, 3072, _LARGEST)
 _ROOM = 512  # for features that will leave again
 
