@@ -1,6 +1,7 @@
 """Certificates: what is known about a point without trusting the solver that made it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,7 +12,6 @@ from ._dual import Dual, feasible_dual, first_dual, needs_dual, residual_of
 from ._modules import replace
 from ._problem import Problem, matvec, predict_sparse, rmatvec
 from ._together import largest
-from .losses import AbstractLoss
 from .losses._profiled import Profiled
 from .losses._tilted import untilted
 from .penalties import (
@@ -71,7 +71,7 @@ def judged(
     predictions: Float[Array, "n ..."],
     pull: Float[Array, "p ..."],
     dual: Dual | None = None,
-    settled: tuple[AbstractLoss, Float[Array, "n ..."]] | None = None,
+    settled: tuple[Any, Float[Array, "n ..."]] | None = None,
 ) -> Iterate:
     """The iterate whose predictions, pull and feasible dual are known already."""
     if not problem.penalty.is_convex:
@@ -108,7 +108,7 @@ def relative_gap(
     predictions: Float[Array, "n ..."],
     pull: Float[Array, "p ..."],
     dual: Dual | None = None,
-    settled: tuple[AbstractLoss, Float[Array, "n ..."]] | None = None,
+    settled: tuple[Any, Float[Array, "n ..."]] | None = None,
 ) -> Float[Array, ""]:
     """Duality gap over the objective at zero, from the better of two rescaled dual points.
 
@@ -218,7 +218,7 @@ def objective_at_zero(problem: Problem) -> Float[Array, ""]:
     return jnp.where(value > 0, value, 1.0)
 
 
-def _settled_at_zero(problem: Problem) -> tuple[AbstractLoss, Float[Array, "n ..."]]:
+def _settled_at_zero(problem: Problem) -> tuple[Any, Float[Array, "n ..."]]:
     """The loss, not tilted, and the predictions of the zero vector, with the best intercept."""
     loss, zero = untilted(problem.loss), problem.predict_zero()
     if isinstance(loss, Profiled) and loss.at_zero is not None:

@@ -43,8 +43,8 @@ class AbstractLoss(eqx.Module):
 
     def settled(
         self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
-    ) -> tuple["AbstractLoss", Float[Array, "n ..."]]:
-        """The loss and the predictions to evaluate several of its methods at."""
+    ) -> tuple[Any, Float[Array, "n ..."]]:
+        """What to evaluate several methods with: an intercept inside of the loss is found once."""
         return self, z
 
     def targets(self, y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
