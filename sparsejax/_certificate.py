@@ -124,10 +124,10 @@ def relative_gap(
     if dual is not None:
         return _gap_of_dual(problem, coef, predictions, pull, dual)
     loss, at = problem.loss.settled(predictions, problem.y) if settled is None else settled
-    gradient, unit = loss.gradient(at, problem.y), objective_at_zero(problem)
+    gradient = loss.gradient(at, problem.y)
     null_space = problem.penalty.null_space(problem.X.shape[1])
     if null_space is None:
-        pull = _without_rounding(problem, pull, unit)
+        pull = _without_rounding(problem, pull)
     else:
         gradient, pull = _orthogonal_to(null_space, problem, predictions, gradient)
 
@@ -136,7 +136,7 @@ def relative_gap(
         return data + problem.penalty.fenchel_gap(coef, scale * pull)
 
     best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(problem.penalty.dual_scale(pull)))
-    return jnp.maximum(best, 0.0) / unit
+    return jnp.maximum(best, 0.0) / objective_at_zero(problem)
 
 
 def _gap_of_dual(
@@ -233,9 +233,7 @@ def objective_at(
     return problem.loss.value(predictions, problem.y) + problem.penalty.value(coef)
 
 
-def _without_rounding(
-    problem: Problem, pull: Float[Array, "p ..."], unit: Float[Array, ""]
-) -> Float[Array, "p ..."]:
+def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
     """The pull without what is only rounding; the column norms are computed only if needed."""
     penalty = problem.penalty
     if not isinstance(penalty, AbstractGroupSeparablePenalty):
@@ -247,7 +245,7 @@ def _without_rounding(
         norm = problem.X.square_norms
         norm = norm if curvature.ndim == 1 else jax.vmap(norm, in_axes=1, out_axes=1)
         norms = jnp.sqrt(norm(curvature))
-        return penalty.without_rounding(pull, norms * jnp.sqrt(2 * unit))
+        return penalty.without_rounding(pull, norms * data_norm(problem))
 
     suspicious = largest(jnp.any(per_row(penalty.is_free(), pull) & (pull != 0)))
     return jax.lax.cond(suspicious, clean, lambda: pull)

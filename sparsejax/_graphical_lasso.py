@@ -1,7 +1,6 @@
 """Sparse inverse covariance matrices: the graphical Lasso."""
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
 
+from ._backtracking import backtracked
 from .losses._conjugates import divergence
 from .penalties._groups import soft_threshold
 
@@ -201,15 +201,11 @@ def _search(
     before, slope = value(W), jnp.vdot(gradient, direction)
     slack = 8 * jnp.finfo(W.dtype).eps * jnp.abs(before)
 
-    def too_far(trial: tuple[Array, Array]) -> Bool[Array, ""]:
-        length, halvings = trial
-        enough = before + _ARMIJO * length * slope + slack
-        # Written so that NaN, outside the positive definite matrices, counts as too far.
-        return ~(value(W + length * direction) <= enough) & (halvings < _HALVINGS)
-
-    def halve(trial: tuple[Array, Any]) -> tuple[Array, Any]:
-        return trial[0] / 2, trial[1] + 1
-
-    start = jnp.ones_like(before), jnp.array(0)
-    length, halvings = jax.lax.while_loop(too_far, halve, start)
-    return jnp.where(halvings < _HALVINGS, W + length * direction, W)
+    length, _, found = backtracked(
+        lambda length: value(W + length * direction),
+        # NaN, outside the positive definite matrices, is too far.
+        lambda length, after: after <= before + _ARMIJO * length * slope + slack,
+        _HALVINGS,
+        before.dtype,
+    )
+    return jnp.where(found, W + length * direction, W)

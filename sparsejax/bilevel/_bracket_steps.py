@@ -76,8 +76,7 @@ def bracket_steps(
         if not length > 0:
             raise ValueError(f"`{name}` must be positive; got {length}.")
 
-    thirds = range(max(1, math.ceil(math.log(look / shortest, 3))))
-    looks = np.array([look / 3**k for k in thirds])  # as long as they are steps
+    looks = look / 3.0 ** np.arange(max(1, math.ceil(math.log(look / shortest, 3))))
 
     def init(params: Any) -> BracketState:
         if optax.tree.size(params) != 1:
@@ -100,13 +99,9 @@ def bracket_steps(
         best = _chosen(state, _newest(state, state.values == jnp.min(state.values)))
         direction = -jnp.where(best.slope < 0, -1.0, 1.0).astype(x.dtype)
         length = _to_minimum(state, best, direction, radius)
-        # Of what is not known the farthest, and downhill first.
-        beside = jnp.stack([looks, -looks], axis=1).astype(x.dtype).reshape(-1) * direction
-        unknown = jax.vmap(lambda offset: _unknown(state, best, offset))(beside)
-        short = length < shortest
-        aim = best.x + jnp.where(short, beside[jnp.argmax(unknown)], direction * length)
-        settled = short & ~jnp.any(unknown)
-        step = jnp.where(settled, 0.0, aim - x)
+        beside = _unknown(state, best, direction, looks)
+        offset = jnp.where(length < shortest, beside, direction * length)
+        step = jnp.where(offset == 0, 0.0, best.x + offset - x)
         return jax.tree.map(lambda leaf: step.reshape(leaf.shape), params), state
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -156,7 +151,11 @@ def _to_minimum(
     return jnp.where(jnp.isfinite(length), cubic, jnp.minimum(secant, radius))
 
 
-def _unknown(state: BracketState, best: _Point, offset: Float[Array, ""]) -> Bool[Array, ""]:
-    """Whether no point has been met at about an offset from the best one."""
-    ratio = (state.points - best.x) / offset
-    return ~jnp.any((ratio >= 1 / _ABOUT) & (ratio <= _ABOUT))
+def _unknown(
+    state: BracketState, best: _Point, direction: Float[Array, ""], looks: np.ndarray
+) -> Float[Array, ""]:
+    """The first offset about which no point has been met, downhill before uphill; 0 without one."""
+    offsets = jnp.stack([looks, -looks], axis=1).astype(direction.dtype).reshape(-1) * direction
+    ratios = (state.points - best.x) / offsets[:, None]
+    known = jnp.any((ratios >= 1 / _ABOUT) & (ratios <= _ABOUT), axis=1)
+    return jnp.where(jnp.all(known), 0.0, offsets[jnp.argmin(known)])

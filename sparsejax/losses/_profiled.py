@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._backtracking import backtracked
 from ._base import AbstractSmoothLoss
 
 _MAX_STEPS = 100
@@ -71,24 +72,14 @@ class Profiled(AbstractSmoothLoss):
             curvature = jax.jacfwd(lambda b: slopes(b)[0])(b)
             direction = -_solve(curvature, slope, ridge)
             behind = jnp.sum(slope * direction)
-
-            def uphill(trial: tuple[Array, tuple[Array, Array], Array]) -> Array:
-                # Convex: the minimum along the ray has not been passed by much while the slope
-                # there is no steeper than it was at the start.
-                _, (slope, _), tried = trial
-                steep = jnp.sum(slope * direction) > 0.5 * jnp.abs(behind)
-                return (tried == 0) | steep & (tried <= _HALVINGS)
-
-            def halve(
-                trial: tuple[Array, tuple[Array, Array], Array],
-            ) -> tuple[Array, tuple[Array, Array], Array]:
-                length = trial[0] / 2
-                return length, slopes(b + length * direction), trial[2] + 1
-
-            # Halved before it is tried, so that the loss stands in the program once.
-            twice = jnp.full((), 2.0, z.dtype)
-            trial = (twice, state[2], jnp.array(0))
-            length, found, _ = jax.lax.while_loop(uphill, halve, trial)
+            # Convex: the minimum along the ray has not been passed by much while the slope there
+            # is no steeper than it was at the start.
+            length, found, _ = backtracked(
+                lambda length: slopes(b + length * direction),
+                lambda _, found: ~(jnp.sum(found[0] * direction) > 0.5 * jnp.abs(behind)),
+                _HALVINGS,
+                z.dtype,
+            )
             return b + length * direction, b, found, steps + 1
 
         first = (start, start, slopes(start), jnp.array(0))

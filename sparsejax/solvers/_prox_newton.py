@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._backtracking import backtracked
 from .._certificate import Iterate, iterate_at, judged, objective_at, unit_of_error
 from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
@@ -221,18 +222,10 @@ def _search(
 
     slack = 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)
 
-    def uphill(trial: tuple[Float[Array, ""], Float[Array, ""], Int[Array, ""]]) -> Bool[Array, ""]:
-        _, objective, tried = trial
-        # Written so that NaN counts as uphill.
-        return ~(objective <= before + slack) & (tried <= _HALVINGS)
-
-    def halve(
-        trial: tuple[Float[Array, ""], Float[Array, ""], Int[Array, ""]],
-    ) -> tuple[Array, Array, Array]:
-        length = trial[0] / 2
-        return length, objective_at(problem, *between(length)), trial[2] + 1
-
-    # Halved before it is tried, so that the objective stands in the program once.
-    first = (jnp.full_like(before, 2.0), jnp.full_like(before, jnp.inf), jnp.array(0))
-    length, objective, _ = jax.lax.while_loop(uphill, halve, first)
+    length, objective, _ = backtracked(
+        lambda length: objective_at(problem, *between(length)),
+        lambda _, objective: objective <= before + slack,  # NaN is uphill
+        _HALVINGS,
+        before.dtype,
+    )
     return iterate_at(problem, *between(length)), objective

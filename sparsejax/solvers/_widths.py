@@ -8,7 +8,7 @@ from .._certificate import Iterate
 from .._problem import Problem
 from ..penalties import RowL2
 
-_FEW, _SMALLEST, MIDDLE, _LARGEST = 64, 64, 256, 4096
+_SMALLEST, MIDDLE, _LARGEST = 64, 256, 4096
 _STEPS = (16, _SMALLEST, 128, MIDDLE, 512, 1024, 1536, 2048, 3072, _LARGEST)
 _ROOM = 512  # for features that will leave again
 
@@ -16,7 +16,7 @@ _ROOM = 512  # for features that will leave again
 def possible_widths(problem: Problem) -> tuple[int, ...]:
     """Widths up to what a support can need, or the largest Gram matrix worth forming."""
     n, p = problem.X.shape
-    if p <= _FEW:
+    if p <= _SMALLEST:
         return (p,)  # solved soon, but compiled once a width
     support = problem.penalty.max_support(n, p)
     # Whole groups have room for features that will leave again.

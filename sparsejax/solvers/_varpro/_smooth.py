@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Bool, Float, Int
 
+from ..._backtracking import backtracked
 from ..._certificate import Iterate, iterate_at
 from ..._problem import Problem, matvec, rmatvec
 from ...losses import AbstractPointwiseLoss
@@ -108,17 +109,16 @@ class SmoothRidge(AbstractOuterProblem):
         slope = jnp.vdot(gradient, direction)
         slack = 10 * jnp.finfo(slope.dtype).eps * jnp.abs(old.value)
 
-        def uphill(trial: tuple[Array, Array]) -> Bool[Array, ""]:
-            length, halvings = trial
+        def value(length: Float[Array, ""]) -> Float[Array, ""]:
             u = old.u + length * direction
-            value = loss.value(old.predictions + length * moved, y) + jnp.vdot(u, u) / 2
-            enough = value <= old.value + _SUFFICIENT * length * slope + slack
-            return ~enough & (halvings < _HALVINGS)  # NaN is uphill
+            return loss.value(old.predictions + length * moved, y) + jnp.vdot(u, u) / 2
 
-        halve = lambda trial: (trial[0] / 2, trial[1] + 1)  # noqa: E731
-        first = (jnp.ones_like(slope), jnp.array(0))
-        length, halvings = jax.lax.while_loop(uphill, halve, first)
-        found = halvings < _HALVINGS
+        length, _, found = backtracked(
+            value,
+            lambda length, value: value <= old.value + _SUFFICIENT * length * slope + slack,
+            _HALVINGS,
+            slope.dtype,
+        )
         length = jnp.where(found, length, 0.0)
         u = old.u + length * direction
         predictions = old.predictions + length * moved
