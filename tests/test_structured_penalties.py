@@ -1,10 +1,12 @@
 """Penalties on groups, order, differences and matrices: what vectors of five do not show."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from compilations import compiled
 from registry import STRUCTURED
 
 import sparsejax as sj
@@ -57,18 +59,18 @@ def test_prox_against_an_interior_point_method(make, shape, rng):
 @every_case
 def test_prox_is_optimal_and_certified(make, shape, rng):
     """The subdifferential holds (v − u)/step, and Fenchel's equality holds there."""
+
+    @eqx.filter_jit
+    def check(penalty, v, step):
+        u = penalty.prox(v, step)
+        c = (v - u) / step
+        gap = penalty.fenchel_gap(u, c * penalty.dual_scale(c))
+        return penalty.subdiff_distance(u, -c), penalty.dual_scale(c), gap
+
     for strength, step in ((0.4, 1.3), (1.5, 0.7), (0.05, 1.0)):
         penalty = make(strength)
-
-        def check(v, step=step, penalty=penalty):
-            u = penalty.prox(v, step)
-            c = (v - u) / step
-            gap = penalty.fenchel_gap(u, c * penalty.dual_scale(c))
-            return penalty.subdiff_distance(u, -c), penalty.dual_scale(c), gap
-
-        check = jax.jit(check)
         for v in _points(rng, shape):
-            distance, scale, gap = check(v)
+            distance, scale, gap = check(penalty, v, jnp.asarray(step))
             assert distance.shape == shape
             np.testing.assert_allclose(distance, 0, atol=1e-10)
             np.testing.assert_allclose(gap, 0, atol=1e-10)
@@ -80,12 +82,12 @@ def test_subdifferential_is_not_larger_than_it_is(make, shape, rng):
     """Away from the optimum the distance is positive."""
     penalty = make(0.4)
     for v in _points(rng, shape)[:2]:
-        u = penalty.prox(v, 1.0)
+        u = np.asarray(compiled(penalty.prox, v, 1.0))
         for _ in range(3):
             other = v - u + rng.normal(size=shape)
-            gap = reference.value(penalty, np.asarray(u)) - np.sum(np.asarray(u) * other)
+            gap = reference.value(penalty, u) - np.sum(u * other)
             gap += reference.conjugate(penalty, other)
-            assert (np.max(penalty.subdiff_distance(u, -other)) > 1e-9) == (gap > 1e-9)
+            assert (np.max(compiled(penalty.subdiff_distance, u, -other)) > 1e-9) == (gap > 1e-9)
 
 
 @every_case
@@ -114,21 +116,23 @@ def test_prox_derivatives(make, shape, rng):
 @every_case
 def test_batches(make, shape, rng):
     batch = rng.normal(size=(3, *shape))
-    penalty = make(0.7)
-    together = jax.jit(jax.vmap(lambda v: penalty.prox(v, 0.5)))(batch)
-    prox = _prox(penalty)
+    prox = _prox(make(0.7))
+    together = jax.jit(jax.vmap(lambda v: prox(v, 0.5)))(batch)
     np.testing.assert_allclose(together, [prox(v, 0.5) for v in batch], rtol=1e-12, atol=1e-15)
 
 
 @every_case
 def test_float32(make, shape, rng):
-    with jax.enable_x64(False):
-        penalty = make(0.7)
-        v = jnp.asarray(rng.normal(size=shape), jnp.float32)
+    @eqx.filter_jit
+    def compute(penalty, v):
         u = penalty.prox(v, 0.5)
-        results = u, penalty.value(u), penalty.fenchel_gap(u, v), penalty.dual_scale(v)
+        distance = penalty.subdiff_distance(u, (u - v) / 0.5)
+        return distance, u, penalty.value(u), penalty.fenchel_gap(u, v), penalty.dual_scale(v)
+
+    with jax.enable_x64(False):
+        results = compute(make(0.7), jnp.asarray(rng.normal(size=shape), jnp.float32))
         assert {x.dtype for x in results} == {jnp.dtype("float32")}
-        np.testing.assert_allclose(penalty.subdiff_distance(u, (u - v) / 0.5), 0, atol=1e-5)
+        np.testing.assert_allclose(results[0], 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NORMS)
@@ -158,13 +162,13 @@ def test_repeated_and_vanishing_singular_values():
     """The prox is differentiable there, unless one equals the threshold."""
     penalty = penalties.Nuclear(0.5)
     for v in (np.eye(4)[:, :3], np.zeros((4, 3)), np.diag([2.0, 2.0, 0.0])):
-        jacobian = jax.jacfwd(lambda v: penalty.prox(v, 1.0))(jnp.asarray(v))
+        jacobian = np.asarray(compiled(jax.jacfwd(lambda v: penalty.prox(v, 1.0)), v))
         h = 1e-6
         for i, j in np.ndindex(v.shape):
             e = np.zeros(v.shape)
             e[i, j] = h
-            slope = (penalty.prox(v + e, 1.0) - penalty.prox(v - e, 1.0)) / (2 * h)
-            np.testing.assert_allclose(jacobian[..., i, j], slope, atol=1e-6)
+            up, down = (np.asarray(compiled(penalty.prox, v + sign * e, 1.0)) for sign in (1, -1))
+            np.testing.assert_allclose(jacobian[..., i, j], (up - down) / (2 * h), atol=1e-6)
 
 
 def test_schatten_between_the_nuclear_norm_and_a_ridge(rng):
@@ -236,7 +240,7 @@ def test_equal_strengths_do_not_average_ties(rng):
     """SLOPE with one strength is the Lasso, also in its derivative at equal magnitudes."""
     v, change = np.array([2.0, -2.0, 2.0, 0.1]), rng.normal(size=4)
     pairs = [
-        jax.jvp(lambda v, p=penalty: p.prox(v, 1.0), (v,), (change,))
+        compiled(lambda v, dv, p=penalty: jax.jvp(lambda v: p.prox(v, 1.0), (v,), (dv,)), v, change)
         for penalty in (penalties.SLOPE([0.5] * 4), penalties.L1(0.5))
     ]
     np.testing.assert_allclose(pairs[0], pairs[1], rtol=1e-12)
@@ -270,8 +274,8 @@ def test_k_support_of_extreme_vectors(rng):
         for step in (1e-8, 1.0, 7.0, float(np.sqrt(98)), 1e8):
             for k in (1, 2, 4):
                 penalty = penalties.KSupport(1.0, k)
-                u = penalty.prox(v, step)
-                distance = penalty.subdiff_distance(u, (u - v) / step)
+                u = np.asarray(compiled(penalty.prox, v, step))
+                distance = compiled(penalty.subdiff_distance, u, (u - v) / step)
                 np.testing.assert_allclose(distance, 0, atol=1e-14 * (1 + np.max(np.abs(v)) / step))
                 assert np.all(u * v >= 0)
 
@@ -297,13 +301,13 @@ def test_a_long_chain(rng):
     p = 3000
     v = np.cumsum(rng.normal(size=p))
     for penalty in (penalties.TotalVariation(3.0), penalties.FusedLasso(3.0, 0.2)):
-        u = penalty.prox(v, 1.0)
+        u = compiled(penalty.prox, v, 1.0)
         assert 10 < np.count_nonzero(np.diff(u)) < p / 2
-        np.testing.assert_allclose(penalty.subdiff_distance(u, u - v), 0, atol=1e-9)
+        np.testing.assert_allclose(compiled(penalty.subdiff_distance, u, u - v), 0, atol=1e-9)
     strengths = np.linspace(2, 0, p)
     slope = penalties.SLOPE(strengths)
-    u = slope.prox(v / 10, 1.0)
-    np.testing.assert_allclose(slope.subdiff_distance(u, u - v / 10), 0, atol=1e-9)
+    u = compiled(slope.prox, v / 10, 1.0)
+    np.testing.assert_allclose(compiled(slope.subdiff_distance, u, u - v / 10), 0, atol=1e-9)
 
 
 @pytest.mark.parametrize(
