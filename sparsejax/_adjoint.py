@@ -13,6 +13,7 @@ from ._fixed_point import fixed_point_tangent, proximal_step
 from ._problem import Problem
 from ._saddle_tangent import saddle_tangent
 from ._support_tangent import fit_tangent, support_tangent
+from ._transform_tangent import has_transform_tangent, transform_tangent
 from .losses import Equality
 from .penalties import AbstractConcavePenalty, AbstractNewtonPenalty, Cardinality
 from .solvers import AbstractSolver
@@ -46,8 +47,10 @@ class Implicit(AbstractAdjoint):
     this is the derivative from one side.
 
     For others, and for several targets, the fixed point w = prox(w − t∇f(w)) is differentiated:
-    one linear solve with the derivative of the proximal operator. Where the loss has no gradient,
-    and for ``Analysis``, it is the fixed point (w, u) of a step of ``PrimalDual``.
+    one linear solve with the derivative of the proximal operator. For ``Analysis`` the rows of D
+    whose forces are below their limit stay at zero: on a grid these make regions of one value.
+    Where the loss has no gradient, or D is of another kind and has more than 2048 columns, it is
+    the fixed point (w, u) of a step of ``PrimalDual``.
 
     Notes
     -----
@@ -166,6 +169,8 @@ def _coef_tangent(
     concave = isinstance(problem.penalty, AbstractConcavePenalty)
     if isinstance(problem.penalty, Cardinality) or (concave and isinstance(problem.loss, Equality)):
         return fit_tangent(problem, coef, problem_dot)
+    if iterate.dual is not None and has_transform_tangent(problem):
+        return transform_tangent(problem, coef, iterate.dual, problem_dot)
     if iterate.dual is not None:
         return saddle_tangent(problem, coef, iterate.dual, problem_dot)
     if isinstance(problem.penalty, AbstractNewtonPenalty) and coef.ndim == 1:

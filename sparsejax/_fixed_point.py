@@ -1,6 +1,7 @@
 """Tangents of solutions through the fixed point of a proximal-gradient step."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,8 +12,9 @@ from jaxtyping import Array, Float
 
 from ._problem import Problem, rmatvec
 
-_DENSE = 2048  # unknowns up to which the linear system is formed
+DENSE = 2048  # unknowns up to which the linear system is formed
 _REFINEMENTS = 4
+_MAX_STEPS = 10_000  # of an iteration
 
 
 def proximal_step(
@@ -53,7 +55,7 @@ def solve_square(
     """
     operator = lx.FunctionLinearOperator(multiply, jax.eval_shape(lambda: rhs))
     eps = float(jnp.finfo(rhs.dtype).eps)
-    if rhs.size <= _DENSE:
+    if rhs.size <= DENSE:
         matrix = operator.as_matrix()
         ridge = eps**0.5 if singular else 0.0
         factor = lx.MatrixLinearOperator(matrix + ridge * jnp.eye(rhs.size, dtype=rhs.dtype))
@@ -62,7 +64,28 @@ def solve_square(
             left = rhs - matrix @ solution
             solution += lx.linear_solve(factor, left, lx.LU(), state=state, throw=False).value
         return solution
-    solver = lx.GMRES(rtol=eps**0.8, atol=0.0, restart=100, max_steps=10_000)
-    found = lx.linear_solve(operator, rhs, solver, throw=False)
-    # A derivative that was not found must not look like one.
-    return jnp.where(found.result == lx.RESULTS.successful, found.value, jnp.nan)
+    return solve_iteratively(multiply, rhs)
+
+
+def solve_iteratively(
+    multiply: Callable[[Float[Array, " k"]], Float[Array, " k"]],
+    rhs: Float[Array, " k"],
+    symmetric: bool = False,
+) -> Float[Array, " k"]:
+    """A⁻¹ rhs by GMRES or, for ``symmetric`` positive semidefinite A, conjugate gradients."""
+    eps = float(jnp.finfo(rhs.dtype).eps)
+    kind = lx.CG if symmetric else partial(lx.GMRES, restart=100)
+    solver = kind(rtol=eps**0.8, atol=eps**0.8, max_steps=_MAX_STEPS)
+    tags = lx.positive_semidefinite_tag if symmetric else ()
+
+    # What came of the iteration depends on rhs, and in reverse mode may be looked at only in here.
+    def solve(multiply: Callable, rhs: Float[Array, " k"]) -> Float[Array, " k"]:
+        # The tolerance is for each entry, of which some may be zero.
+        size = jnp.max(jnp.abs(rhs))
+        size = jnp.where(size > 0, size, 1.0)
+        operator = lx.FunctionLinearOperator(multiply, jax.eval_shape(lambda: rhs), tags)
+        found = lx.linear_solve(operator, rhs / size, solver, throw=False)
+        # A derivative that was not found must not look like one.
+        return size * jnp.where(found.result == lx.RESULTS.successful, found.value, jnp.nan)
+
+    return jax.lax.custom_linear_solve(multiply, rhs, solve, solve, symmetric)

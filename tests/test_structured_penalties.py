@@ -34,10 +34,6 @@ def _points(rng, shape):
     return [rng.normal(size=shape) * 2, ties, np.zeros(shape), np.ones(shape)]
 
 
-def _prox(penalty):
-    return jax.jit(lambda v, step: penalty.prox(v, step))
-
-
 @every_case
 def test_prox_against_an_interior_point_method(make, shape, rng):
     import cvxpy as cp
@@ -45,7 +41,6 @@ def test_prox_against_an_interior_point_method(make, shape, rng):
     penalty = make(0.4)
     if isinstance(penalty, penalties.Schatten) and len(shape) > 1:
         pytest.skip("no cone of cvxpy holds powers of singular values")
-    prox = _prox(penalty)
     for v in _points(rng, shape)[:2]:
         u = cp.Variable(shape)
         term, constraints = reference.cvxpy_terms(penalty, u)
@@ -53,7 +48,7 @@ def test_prox_against_an_interior_point_method(make, shape, rng):
         cp.Problem(cp.Minimize(cost), constraints).solve(
             cp.CLARABEL, tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9
         )
-        np.testing.assert_allclose(prox(v, 1.3), u.value, atol=1e-5)
+        np.testing.assert_allclose(compiled(penalty.prox, v, 1.3), u.value, atol=1e-5)
 
 
 @every_case
@@ -102,10 +97,9 @@ def test_prox_derivatives(make, shape, rng):
     point = (jnp.asarray(v), jnp.asarray(0.6), jnp.asarray(0.4))
     tangent = (jnp.asarray(change), jnp.asarray(0.7), jnp.asarray(-0.2))
     _, derivative = jax.jit(lambda a, b: jax.jvp(prox, a, b))(point, tangent)
-    compiled = jax.jit(prox)
+    up, down = ([x + sign * h * t for x, t in zip(point, tangent, strict=True)] for sign in (1, -1))
     up, down = (
-        compiled(*(x + sign * h * t for x, t in zip(point, tangent, strict=True)))
-        for sign in (1, -1)
+        np.asarray(compiled(make(strength).prox, v, step)) for v, step, strength in (up, down)
     )
     np.testing.assert_allclose(derivative, (up - down) / (2 * h), atol=1e-6)
     pulled = jax.jit(lambda a, w: jax.vjp(prox, *a)[1](w))(point, jnp.asarray(weight))
@@ -116,9 +110,10 @@ def test_prox_derivatives(make, shape, rng):
 @every_case
 def test_batches(make, shape, rng):
     batch = rng.normal(size=(3, *shape))
-    prox = _prox(make(0.7))
-    together = jax.jit(jax.vmap(lambda v: prox(v, 0.5)))(batch)
-    np.testing.assert_allclose(together, [prox(v, 0.5) for v in batch], rtol=1e-12, atol=1e-15)
+    penalty = make(0.7)
+    together = compiled(jax.vmap(lambda v: penalty.prox(v, 0.5)), batch)
+    alone = [compiled(penalty.prox, v, 0.5) for v in batch]
+    np.testing.assert_allclose(together, alone, rtol=1e-12, atol=1e-15)
 
 
 @every_case
@@ -144,17 +139,18 @@ def test_dual_norm(name, rng):
     for c in rng.normal(size=(3, *shape)):
         if basis is not None:
             c = c - np.asarray(basis @ (basis.T @ c))
-        feasible = c * float(penalty.dual_scale(c))
+        feasible = c * float(compiled(penalty.dual_scale, c))
         for w in rng.normal(size=(20, *shape)):
-            w = np.asarray(penalty.prox(w, 1e-3))  # zero where the weight is infinite
-            assert np.sum(w * feasible) <= float(penalty.value(w)) * (1 + 1e-12) + 1e-12
+            w = np.asarray(compiled(penalty.prox, w, 1e-3))  # zero where the weight is infinite
+            value = float(compiled(penalty.value, w))
+            assert np.sum(w * feasible) <= value * (1 + 1e-12) + 1e-12
     if isinstance(penalty, penalties.SLOPE) or "weights" in name:
         return
-    strength = float(penalty.strength_max(c))
+    strength = float(compiled(penalty.strength_max, c))
     below = make(0.999 * strength)
-    w = np.asarray(below.prox(c, 1.0))
+    w = np.asarray(compiled(below.prox, c, 1.0))
     w = w if basis is None else w - w.mean()
-    np.testing.assert_allclose(np.sum(w * c), make(strength).value(w), rtol=1e-2)
+    np.testing.assert_allclose(np.sum(w * c), compiled(make(strength).value, w), rtol=1e-2)
     assert np.any(w != 0)
 
 

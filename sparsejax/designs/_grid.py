@@ -5,6 +5,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._base import AbstractDesign
@@ -86,6 +87,16 @@ class GridDifferences(AbstractDesign):
         """Of the array of differences along every axis."""
         axes = range(len(self.grid))
         return [tuple(n - (i == axis) for i, n in enumerate(self.grid)) for axis in axes]
+
+    def ends(self) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+        """The cells that each difference is between: i and j of w_j − w_i."""
+        cells = np.arange(self.shape[1]).reshape(self.grid)
+        begins, ends = (
+            [np.take(cells, range(first, n - 1 + first), axis) for axis, n in enumerate(self.grid)]
+            for first in (0, 1)
+        )
+        first, second = (np.concatenate([x.reshape(-1) for x in xs]) for xs in (begins, ends))
+        return first, second
 
     def matvec(self, w: Float[Array, " p"]) -> Float[Array, " m"]:
         cells = w.reshape(self.grid)
