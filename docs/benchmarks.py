@@ -117,6 +117,20 @@ def _lines() -> Iterator[str]:
         ),
     )
     yield from _section(
+        "Hypergradients of pictures",
+        "bench.picture_gradient",
+        _table(
+            rows("picture_gradient.csv"),
+            side="side",
+            kind="kind",
+            gap="gap",
+            **{"solve, s": _short("seconds_solve")},
+            **{"with gradient, s": _short("seconds_value_and_grad")},
+            **{"error of the gradient": _short("error_gradient")},
+            **{"of central differences": _short("error_differences")},
+        ),
+    )
+    yield from _section(
         "Choosing strengths",
         "bench.tuning",
         _table(

@@ -33,12 +33,13 @@ def transform_tangent(
     """The tangent of the solution ``coef`` for a tangent of the problem.
 
     Groups of rows of D whose force ζ is at its limit pull with strength·(Dw)_g/‖(Dw)_g‖, the others
-    stay at zero. With the rows I of these, and A the derivative of ∇f + Dᵀ(forces that pull),
+    stay at zero: with I their rows, and A the derivative of ∇f + Dᵀ(forces that pull),
 
         A ẇ + D_Iᵀ ζ̇ = −∂θ(∇f + Dᵀζ) θ̇,    D_I ẇ = −(∂θ D_I θ̇) w.
     """
-    dual = jax.lax.stop_gradient(dual)
-    moving = _moving(problem, coef, dual)
+    assert dual.penalty is not None
+    forces = jax.lax.stop_gradient(dual.penalty)
+    moving = _moving(problem, coef, forces)
 
     def optimality(problem: Problem, coef: Float[Array, " p"]) -> tuple[Array, Array]:
         penalty = problem.penalty
@@ -46,15 +47,15 @@ def transform_tangent(
         still = jnp.where(moving, 0.0, change)
         safe = jnp.where(moving, change, 1.0)
         pulling = penalty.strength * safe / penalty.spread(penalty.norms(safe))
-        forces = jnp.where(moving, pulling, dual.penalty)
+        pulling = jnp.where(moving, pulling, forces)
         gradient = problem.loss.gradient(problem.predict(coef), problem.y)
-        return rmatvec(problem.X, gradient) + penalty.operator.rmatvec(forces), still
+        return rmatvec(problem.X, gradient) + penalty.operator.rmatvec(pulling), still
 
     explicit = lambda problem: optimality(problem, coef)  # noqa: E731
     _, (mismatch, opened) = eqx.filter_jvp(explicit, (problem,), (problem_dot,))
     # None is a tangent known to be zero before any number is seen.
     mismatch = jnp.zeros_like(coef) if mismatch is None else mismatch
-    opened = jnp.zeros_like(dual.penalty) if opened is None else opened
+    opened = jnp.zeros_like(forces) if opened is None else opened
 
     def move(direction: Float[Array, " p"]) -> Float[Array, " p"]:
         return jax.jvp(lambda w: optimality(problem, w)[0], (coef,), (direction,))[1]
@@ -65,12 +66,14 @@ def transform_tangent(
     return _solve_dense(D, moving, move, -mismatch, -opened)
 
 
-def _moving(problem: Problem, coef: Float[Array, " p"], dual: Dual) -> Bool[Array, " m"]:
+def _moving(
+    problem: Problem, coef: Float[Array, " p"], forces: Float[Array, " m"]
+) -> Bool[Array, " m"]:
     """The rows of groups whose forces a step of ``PrimalDual`` would leave at their limit."""
     problem, coef = jax.lax.stop_gradient((problem, coef))
     penalty = problem.penalty
     weight, norms = step_sizes(problem)
-    ahead = dual.penalty + weight / norms[1] * penalty.operator.matvec(coef)
+    ahead = forces + weight / norms[1] * penalty.operator.matvec(coef)
     beyond = penalty.norms(ahead) > penalty.strength
     return penalty.spread(beyond | (penalty.strength == 0))
 

@@ -18,14 +18,18 @@ def photograph(side: int = 512) -> Case:
     return _case(f"total variation {side}x{side}", noisy, 0.1 / noisy.size)
 
 
-def noisy_portrait(side: int) -> np.ndarray:
-    """Matplotlib's Grace Hopper, grey, with noise."""
+def portrait(side: int) -> np.ndarray:
+    """Matplotlib's Grace Hopper, grey, from 0 to 1."""
     import matplotlib.cbook
     import matplotlib.pyplot as plt
 
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        image = plt.imread(file, format="jpg").mean(2) / 255
-    clean = image[:side, :side]
+        return plt.imread(file, format="jpg").mean(2)[:side, :side] / 255
+
+
+def noisy_portrait(side: int) -> np.ndarray:
+    """The portrait with a tenth of its range as noise."""
+    clean = portrait(side)
     return clean + 0.1 * np.random.default_rng(0).normal(size=clean.shape)
 
 
