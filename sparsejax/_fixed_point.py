@@ -1,7 +1,6 @@
 """Tangents of solutions through the fixed point of a proximal-gradient step."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -53,18 +52,16 @@ def solve_square(
     Where a ``singular`` A of order one has rhs in its range, this is one of the solutions: a ridge
     of √ε makes A regular, and refinement takes its effect away again.
     """
-    operator = lx.FunctionLinearOperator(multiply, jax.eval_shape(lambda: rhs))
-    eps = float(jnp.finfo(rhs.dtype).eps)
-    if rhs.size <= DENSE:
-        matrix = operator.as_matrix()
-        ridge = eps**0.5 if singular else 0.0
-        factor = lx.MatrixLinearOperator(matrix + ridge * jnp.eye(rhs.size, dtype=rhs.dtype))
-        state, solution = lx.LU().init(factor, {}), jnp.zeros_like(rhs)
-        for _ in range(_REFINEMENTS if singular else 1):
-            left = rhs - matrix @ solution
-            solution += lx.linear_solve(factor, left, lx.LU(), state=state, throw=False).value
-        return solution
-    return solve_iteratively(multiply, rhs)
+    if rhs.size > DENSE:
+        return solve_iteratively(multiply, rhs)
+    matrix = lx.FunctionLinearOperator(multiply, jax.eval_shape(lambda: rhs)).as_matrix()
+    ridge = float(jnp.finfo(rhs.dtype).eps) ** 0.5 if singular else 0.0
+    factor = lx.MatrixLinearOperator(matrix + ridge * jnp.eye(rhs.size, dtype=rhs.dtype))
+    state, solution = lx.LU().init(factor, {}), jnp.zeros_like(rhs)
+    for _ in range(_REFINEMENTS if singular else 1):
+        left = rhs - matrix @ solution
+        solution += lx.linear_solve(factor, left, lx.LU(), state=state, throw=False).value
+    return solution
 
 
 def solve_iteratively(
@@ -72,20 +69,28 @@ def solve_iteratively(
     rhs: Float[Array, " k"],
     symmetric: bool = False,
 ) -> Float[Array, " k"]:
-    """A⁻¹ rhs by GMRES or, for ``symmetric`` positive semidefinite A, conjugate gradients."""
-    eps = float(jnp.finfo(rhs.dtype).eps)
-    kind = lx.CG if symmetric else partial(lx.GMRES, restart=100)
-    solver = kind(rtol=eps**0.8, atol=eps**0.8, max_steps=_MAX_STEPS)
-    tags = lx.positive_semidefinite_tag if symmetric else ()
+    """A⁻¹ rhs by GMRES or, for ``symmetric`` positive semidefinite A, conjugate gradients.
 
-    # What came of the iteration depends on rhs, and in reverse mode may be looked at only in here.
-    def solve(multiply: Callable, rhs: Float[Array, " k"]) -> Float[Array, " k"]:
+    A derivative that was not found must not look like one: it is NaN.
+    """
+    tol = float(jnp.finfo(rhs.dtype).eps) ** 0.8
+
+    def by_gmres(multiply: Callable, rhs: Float[Array, " k"]) -> Float[Array, " k"]:
         # The tolerance is for each entry, of which some may be zero.
         size = jnp.max(jnp.abs(rhs))
         size = jnp.where(size > 0, size, 1.0)
-        operator = lx.FunctionLinearOperator(multiply, jax.eval_shape(lambda: rhs), tags)
+        solver = lx.GMRES(rtol=tol, atol=tol, restart=100, max_steps=_MAX_STEPS)
+        operator = lx.FunctionLinearOperator(multiply, jax.eval_shape(lambda: rhs))
         found = lx.linear_solve(operator, rhs / size, solver, throw=False)
-        # A derivative that was not found must not look like one.
         return size * jnp.where(found.result == lx.RESULTS.successful, found.value, jnp.nan)
 
+    # Not lineax's, to which systems that are ill conditioned in single precision are singular.
+    def by_cg(multiply: Callable, rhs: Float[Array, " k"]) -> Float[Array, " k"]:
+        found, _ = jax.scipy.sparse.linalg.cg(multiply, rhs, tol=tol, maxiter=_MAX_STEPS)
+        left = jnp.linalg.norm(rhs - multiply(found))
+        near = left <= jnp.sqrt(jnp.finfo(rhs.dtype).eps) * jnp.linalg.norm(rhs)
+        return jnp.where(near, found, jnp.nan)
+
+    # What came of the iteration depends on rhs, and in reverse mode may be looked at only in there.
+    solve = by_cg if symmetric else by_gmres
     return jax.lax.custom_linear_solve(multiply, rhs, solve, solve, symmetric)

@@ -136,3 +136,34 @@ def test_systems_by_iteration(symmetric, monkeypatch, rng):
     np.testing.assert_allclose(slopes, np.linalg.inv(matrix)[3], rtol=1e-8)
     monkeypatch.setattr(_fixed_point, "_MAX_STEPS", 1)
     assert np.all(np.isnan(solve(rhs)))
+
+
+@pytest.mark.slow
+def test_second_derivatives_and_batches_in_single_precision(rng):
+    """On regions and with D as a matrix; a batch in float32 agrees with float64 at that gap."""
+    y, direction = _picture(rng), rng.normal(size=P)
+    grid, groups = penalties.difference_operator(GRID), penalties.difference_groups(GRID)
+    strengths = np.array([0.05, 0.1, 0.2]) / P
+
+    def slope_by(D, dtype, tol):
+        def square(strength):
+            penalty = penalties.Analysis(strength, D, groups)
+            X = sj.designs.Identity(P, dtype)
+            problem = sj.Problem(X, jnp.asarray(y, dtype), penalty=penalty)
+            coef = sj.solve(problem, tol=tol, max_steps=50_000, throw=False).coef
+            return (coef @ jnp.asarray(direction, dtype)) ** 2
+
+        return jax.grad(square)
+
+    slope = jax.jit(slope_by(grid, jnp.float64, 1e-14))
+    h = 1e-5 * strengths[1]
+    expected = (slope(strengths[1] + h) - slope(strengths[1] - h)) / (2 * h)
+    for D in (grid, np.asarray(grid.all_columns()).T):
+        second = jax.jit(jax.jacfwd(slope_by(D, jnp.float64, 1e-14)))(strengths[1])
+        np.testing.assert_allclose(second, expected, rtol=1e-6)
+    with jax.enable_x64(False):
+        batch = jax.jit(jax.vmap(slope_by(grid, jnp.float32, 1e-6)))
+        found = batch(jnp.asarray(strengths, jnp.float32))
+        assert found.dtype == jnp.float32
+    in_double = jax.jit(slope_by(grid, jnp.float64, 1e-6))
+    np.testing.assert_allclose(found, [in_double(s) for s in strengths], rtol=2e-3)
