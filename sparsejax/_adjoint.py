@@ -169,10 +169,9 @@ def _coef_tangent(
     concave = isinstance(problem.penalty, AbstractConcavePenalty)
     if isinstance(problem.penalty, Cardinality) or (concave and isinstance(problem.loss, Equality)):
         return fit_tangent(problem, coef, problem_dot)
-    if iterate.dual is not None and has_transform_tangent(problem):
-        return transform_tangent(problem, coef, iterate.dual, problem_dot)
     if iterate.dual is not None:
-        return saddle_tangent(problem, coef, iterate.dual, problem_dot)
+        tangent = transform_tangent if has_transform_tangent(problem) else saddle_tangent
+        return tangent(problem, coef, iterate.dual, problem_dot)
     if isinstance(problem.penalty, AbstractNewtonPenalty) and coef.ndim == 1:
         return support_tangent(problem, coef, problem_dot)
     return fixed_point_tangent(problem, coef, problem_dot, _step_at(problem, coef))
