@@ -94,7 +94,9 @@ def test_grad_and_jvp_against_central_differences(k, functional, arguments, grad
     np.testing.assert_allclose(tangent_of(*tangents), jnp.vdot(gradients[k], tangent), rtol=1e-10)
 
 
-@pytest.mark.parametrize("k", [0, 3], ids=["strength", "X"])
+@pytest.mark.parametrize(
+    "k", [pytest.param(0, marks=pytest.mark.slow), 3], ids=["strength", "X"]
+)
 def test_one_argument_alone(k, functional, arguments, gradients):
     np.testing.assert_allclose(jax.grad(functional, k)(*arguments), gradients[k], atol=1e-12)
 
@@ -330,7 +332,11 @@ def test_sparse_entries_equal_dense_entries(data):
     np.testing.assert_allclose(*strengths, rtol=1e-9)
 
 
-@pytest.mark.parametrize("solver", [make() for make in SOLVERS.values()], ids=SOLVERS)
+@pytest.mark.parametrize(
+    "solver",
+    [pytest.param(s(), marks=[pytest.mark.slow] * ("varpro" in k)) for k, s in SOLVERS.items()],
+    ids=SOLVERS,
+)
 def test_derivative_does_not_depend_on_the_solver(solver, data):
     X, y, v = data
 

@@ -110,6 +110,7 @@ def test_cross_validation_finds_the_signal_and_reports_a_certificate(table, tmp_
     assert (tmp_path / "out" / "cross_validation.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_single_precision(table, tmp_path):
     assert fit(table, "--target", "price", "--alpha", 0.2, "--float32", out=tmp_path / "out") == 0
     assert json.loads((tmp_path / "out" / "report.json").read_text())["dtype"] == "float32"

@@ -132,6 +132,7 @@ def test_kkt_decides_and_there_is_no_gap():
         sj.duality_gap(problem, early.coef)
 
 
+@pytest.mark.slow
 def test_float32_ends_at_its_own_rounding():
     X, y, largest = _data()
     with jax.enable_x64(False):

@@ -252,6 +252,7 @@ def test_integer_and_boolean_matrices_become_floats(rng):
             np.testing.assert_array_equal(design.columns(jnp.arange(P)), matrix.T)
 
 
+@pytest.mark.slow
 def test_float32_is_followed(rng):
     X = _matrix(rng).astype(np.float32)
     for wrap in (np.asarray, scipy.sparse.csr_array, jsparse.BCOO.fromdense):

@@ -65,6 +65,7 @@ def test_every_solver_on_eight_devices(axes):
     _check_differences(_found(_start("devices", *cases, devices=8)), cases)
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     """Which find each other without arguments, as under Slurm."""
     np.save(tmp_path / "X.npy", X)

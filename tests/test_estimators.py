@@ -76,8 +76,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("estimator", [Lasso, ElasticNet])
+@pytest.mark.parametrize(
+    ("estimator", "case"),
+    [(Lasso, case) for case in CASES]
+    + [
+        pytest.param(ElasticNet, case, marks=[pytest.mark.slow] * (case != "csr")) for case in CASES
+    ],
+)
 def test_equals_scikit_learn(estimator, case, weighted):
     kind, options = CASES[case]
     X, y = data()
@@ -93,7 +98,12 @@ def test_equals_scikit_learn(estimator, case, weighted):
 
 
 @pytest.mark.parametrize(
-    ("estimator", "kind"), [(Lasso, "dense"), (Lasso, "csr"), (ElasticNet, "dense")]
+    ("estimator", "kind"),
+    [
+        (Lasso, "csr"),
+        pytest.param(Lasso, "dense", marks=pytest.mark.slow),
+        pytest.param(ElasticNet, "dense", marks=pytest.mark.slow),
+    ],
 )
 def test_float32_stays_float32(estimator, kind):
     X, y = data()
@@ -186,7 +196,7 @@ def _same_cross_validation(ours, theirs):
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-@pytest.mark.parametrize("kind", ["dense", "csr"])
+@pytest.mark.parametrize("kind", ["dense", pytest.param("csr", marks=pytest.mark.slow)])
 def test_lasso_cv_equals_scikit_learn(kind, weighted):
     X, y = data()
     X = X if kind == "dense" else sparse(X, kind)
@@ -303,7 +313,9 @@ def test_never_silent_about_convergence():
         Lasso(1e-4).fit(X, y)
 
 
-@pytest.mark.parametrize("estimator", ALL)
+@pytest.mark.parametrize(
+    "estimator", [pytest.param(e, marks=[pytest.mark.slow] * (e is LassoTuned)) for e in ALL]
+)
 def test_pickle_clone_and_parameters(estimator):
     X, y = data()
     model = estimator(positive=False, tol=1e-9).fit(X, y)

@@ -153,7 +153,7 @@ def linear_programme(X, y, intercept=False, positive=False):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"fit_intercept": True}, pytest.param({"positive": True}, marks=SLOW)]
+    "options", [{}, *(pytest.param({k: True}, marks=SLOW) for k in ("fit_intercept", "positive"))]
 )
 def test_basis_pursuit_equals_a_linear_programme(options):
     X, y, w = signal()

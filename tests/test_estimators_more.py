@@ -149,6 +149,7 @@ def test_all_are_exported_and_documented():
 
 
 @pytest.mark.parametrize("groups", [None, list("hgfedcba")])
+@pytest.mark.slow
 def test_groups_of_one_are_the_lasso(groups):
     X, y = targets("numbers")
     ours = GroupLasso(0.1, groups).fit(X, y, weights())

@@ -197,6 +197,7 @@ def test_a_foreign_dual_certifies_no_stationary_point():
     assert np.isinf(start.kkt)
 
 
+@pytest.mark.slow
 def test_single_precision():
     X, w, _ = (np.float32(array) for array in _spikes())
     problem = sj.Problem(X, X @ w, losses.Equality(), penalties.Lq(np.float32(0.3), 0.5))

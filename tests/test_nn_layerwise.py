@@ -142,6 +142,7 @@ def test_the_pipeline_is_its_restatement(method, data, by_hand):
         assert eqx.tree_equal(masked, result.blocks[i])
 
 
+@pytest.mark.slow
 def test_order_of_methods():
     """On calibration inputs: what uses more of the data loses less."""
     error = {

@@ -361,6 +361,7 @@ def test_a_policy_scales_what_it_sees(sets, trained):
     np.testing.assert_allclose(jax.vmap(policy)(seen[:3]), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_reaches_the_same_numbers(sets, task, trained, tmp_path):
     class Kill(BaseException):
         pass

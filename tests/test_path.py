@@ -84,6 +84,7 @@ def test_equals_scikit_learn():
     np.testing.assert_allclose(path.coefs, coefs.T, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sparse_equals_dense():
     paths = [sj.path(_problem(sparse=sparse)[2], num=NUM, tol=1e-12) for sparse in (False, True)]
     np.testing.assert_allclose(paths[0].coefs, paths[1].coefs, atol=1e-5)

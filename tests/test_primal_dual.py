@@ -73,12 +73,12 @@ TERMS = {
 @pytest.mark.parametrize(
     ("loss", "penalty", "fit_intercept"),
     [
-        ("quantile", "l1", False),
+        pytest.param("quantile", "l1", False, marks=pytest.mark.slow),
         ("quantile", "l1", True),
-        ("hinge", "l1", True),
+        pytest.param("hinge", "l1", True, marks=pytest.mark.slow),
         ("hinge", "ridge", True),
         ("square-root", "l1", True),
-        ("equality", "l1", False),
+        pytest.param("equality", "l1", False, marks=pytest.mark.slow),
         ("equality", "group", True),
     ],
 )

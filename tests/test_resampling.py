@@ -67,7 +67,7 @@ def test_bootstrap_fits_the_drawn_rows(fits):
         np.testing.assert_allclose(fits.intercepts[k], model.intercept_, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [None, 3])
+@pytest.mark.parametrize("size", [None, pytest.param(3, marks=pytest.mark.slow)])
 def test_convex_resamples_start_from_the_solution_on_all_samples(monkeypatch, size):
     """Others from zero: of these it decides which stationary point is found."""
     whole = sj.solve(lasso(), tol=1e-12).coef
@@ -197,6 +197,7 @@ def test_batches_and_devices_change_nothing(fits):
     np.testing.assert_allclose(others.coefs, fits.coefs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_in_jit_and_vmap(fits):
     targets = jnp.stack([Y, -Y])
 

@@ -127,6 +127,7 @@ def test_one_target_is_the_lasso(rng, shape):
     np.testing.assert_array_equal(rows.coef.reshape(-1) != 0, lasso.coef != 0)
 
 
+@pytest.mark.slow
 def test_single_precision(rng):
     X = _autoregressive(rng).astype(np.float32)
     problem = _problem(X, _targets(X, rng).astype(np.float32), 100)

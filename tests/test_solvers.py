@@ -120,7 +120,7 @@ def test_intercept_and_any_scale_of_targets(seed, ratio, size, offset):
 
 
 @every_solver
-@pytest.mark.parametrize("name", ["l1", "box"])
+@pytest.mark.parametrize("name", ["l1", pytest.param("box", marks=pytest.mark.slow)])
 def test_intercept(solver, name):
     pytest.importorskip("cvxpy")
     X, y = _data(4)
@@ -162,6 +162,7 @@ def test_float32(solver):
     assert reference.gap(X, y, problem.penalty, np.asarray(solution.coef, float)) <= 2e-6
 
 
+@pytest.mark.slow
 def test_float32_where_the_support_is_as_large_as_the_sample():
     data = sj.datasets.load_golub()
     X = (data.X - data.X.mean(axis=0)) / data.X.std(axis=0)
@@ -301,7 +302,7 @@ def test_columns_twelve_decades_apart():
 
 
 @every_solver
-@pytest.mark.parametrize("shape", [(1, P), (N, 1), (1, 1)])
+@pytest.mark.parametrize("shape", [(1, P), pytest.param((N, 1), marks=pytest.mark.slow), (1, 1)])
 def test_one_sample_or_one_feature(solver, shape):
     X, y = _data(15, *shape)
     problem = sj.Problem(X, y, penalty=penalties.L1(0.3 * _largest(X, y)))

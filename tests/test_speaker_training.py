@@ -87,6 +87,7 @@ def test_a_penalty_makes_zeros_in_filters_alone(network, voices):
     assert report.leaves["local_blocks.0.first.conv.weight"].zeros == 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_reaches_the_same_numbers(network, voices, trained, tmp_path):
     class Kill(BaseException):
         pass

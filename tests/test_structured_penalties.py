@@ -108,6 +108,7 @@ def test_prox_derivatives(make, shape, rng):
 
 
 @every_case
+@pytest.mark.slow
 def test_batches(make, shape, rng):
     batch = rng.normal(size=(3, *shape))
     penalty = make(0.7)
@@ -117,6 +118,7 @@ def test_batches(make, shape, rng):
 
 
 @every_case
+@pytest.mark.slow
 def test_float32(make, shape, rng):
     @eqx.filter_jit
     def compute(penalty, v):

@@ -268,6 +268,7 @@ def test_powers_keep_what_is_as_small_as_the_last_epsilon(solver):
     np.testing.assert_allclose(solution.coef, [*targets, 0.0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_powers_with_least_squares():
     """A stationary point by definition, no worse than where reweighted least squares ends."""
     X, y, weights = _data(3, 30, 60)
