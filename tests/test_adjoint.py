@@ -94,9 +94,7 @@ def test_grad_and_jvp_against_central_differences(k, functional, arguments, grad
     np.testing.assert_allclose(tangent_of(*tangents), jnp.vdot(gradients[k], tangent), rtol=1e-10)
 
 
-@pytest.mark.parametrize(
-    "k", [pytest.param(0, marks=pytest.mark.slow), 3], ids=["strength", "X"]
-)
+@pytest.mark.parametrize("k", [pytest.param(0, marks=pytest.mark.slow), 3], ids=["strength", "X"])
 def test_one_argument_alone(k, functional, arguments, gradients):
     np.testing.assert_allclose(jax.grad(functional, k)(*arguments), gradients[k], atol=1e-12)
 
