@@ -63,11 +63,14 @@ def optional_inexact(name: str) -> Callable[[Any], jax.Array | None]:
 
 
 def cast_floats(tree: Any, dtype: Any) -> Any:
-    """The same pytree with every floating-point array in ``dtype``."""
+    """The same pytree with every floating-point array in ``dtype``, for good.
+
+    Python's numbers make arrays of a weak dtype, for which programs would be compiled anew.
+    """
 
     def cast(leaf: Any) -> Any:
         # Comparing first: casting to the same dtype would take as long as a small solve.
-        if not isinstance(leaf, jax.Array) or leaf.dtype == dtype:
+        if not isinstance(leaf, jax.Array) or (leaf.dtype == dtype and not leaf.weak_type):
             return leaf
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 

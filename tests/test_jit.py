@@ -64,6 +64,17 @@ def test_second_problem_of_every_kind_compiles_nothing(make):
     assert count() == 0
 
 
+@pytest.mark.parametrize("number", [np.float64, jnp.asarray, lambda x: jnp.ones(()) * x])
+def test_numbers_of_every_kind_share_a_program(number):
+    """Python's make arrays of a weak dtype, which JAX would compile for anew."""
+    X, y = _data(0)
+    sj.solve(sj.Problem(X, y, losses.Huber(1.5), penalties.L1(0.1)))
+    same = sj.Problem(X, y, losses.Huber(number(1.5)), penalties.L1(number(0.1)))
+    with count_compilations() as count:
+        sj.solve(same)
+    assert count() == 0
+
+
 def test_second_gradient_compiles_nothing():
     X, y = _data(0)
 

@@ -76,8 +76,8 @@ class MCPRegression(RegressorMixin, Concave, FixedStrengthModel):
     --------
     >>> import numpy as np
     >>> from sparsejax.estimators import MCPRegression
-    >>> X, y = np.eye(3), np.array([4.0, 0.9, 0.2])
-    >>> MCPRegression(0.2, gamma=6.0, fit_intercept=False).fit(X, y).coef_.round(3).tolist()
+    >>> X, y = np.vstack([np.eye(3), -np.eye(3)]), np.array([4.0, 0.9, 0.2, -4.0, -0.9, -0.2])
+    >>> MCPRegression(0.2, gamma=6.0).fit(X, y).coef_.round(3).tolist()
     [4.0, 0.6, 0.0]
     """
 
@@ -133,8 +133,8 @@ class SCADRegression(RegressorMixin, Concave, FixedStrengthModel):
     --------
     >>> import numpy as np
     >>> from sparsejax.estimators import SCADRegression
-    >>> X, y = np.eye(3), np.array([4.0, 0.7, 0.2])
-    >>> SCADRegression(0.2, fit_intercept=False).fit(X, y).coef_.round(3).tolist()
+    >>> X, y = np.vstack([np.eye(3), -np.eye(3)]), np.array([4.0, 0.7, 0.2, -4.0, -0.7, -0.2])
+    >>> SCADRegression(0.2).fit(X, y).coef_.round(3).tolist()
     [4.0, 0.1, 0.0]
     """
 

@@ -93,9 +93,9 @@ class ElasticNetCV(RegressorMixin, CrossValidatedModel):
     >>> from sklearn.datasets import make_regression
     >>> from sparsejax.estimators import ElasticNetCV
     >>> X, y = make_regression(n_features=5, noise=4.0, random_state=0)
-    >>> model = ElasticNetCV(l1_ratio=[0.5, 0.9, 1.0], alphas=20).fit(X, y)
+    >>> model = ElasticNetCV(l1_ratio=[0.5, 0.9, 1.0], alphas=20, cv=4).fit(X, y)
     >>> model.mse_path_.shape
-    (3, 20, 5)
+    (3, 20, 4)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -117,8 +117,8 @@ class LassoCV(RegressorMixin, CrossValidatedModel):
     --------
     >>> from sklearn.datasets import make_regression
     >>> from sparsejax.estimators import LassoCV
-    >>> X, y = make_regression(n_informative=5, noise=4.0, random_state=0)
-    >>> model = LassoCV(cv=5).fit(X, y)
+    >>> X, y = make_regression(n_features=40, n_informative=5, noise=4.0, random_state=0)
+    >>> model = LassoCV(alphas=20, cv=4).fit(X, y)
     >>> round(model.score(X, y), 2)
     1.0
     """
