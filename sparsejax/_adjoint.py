@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from ._certificate import Iterate, iterate_at
-from ._dual import needs_dual
+from ._dual import Dual, needs_dual
 from ._fixed_point import fixed_point_tangent, proximal_step
 from ._problem import Problem
 from ._saddle_tangent import saddle_tangent
@@ -24,15 +24,14 @@ class AbstractAdjoint(eqx.Module):
     """How a solve is differentiated."""
 
     @abc.abstractmethod
-    def solve(
+    def coef(
         self,
         problem: Problem,
         solver: AbstractSolver,
-        start: Float[Array, "p ..."],
-        tol: Float[Array, ""],
-        max_steps: Int[Array, ""],
-    ) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
-        """Differentiable coefficients, the last iterate and the statistics (both constants)."""
+        found: Float[Array, "p ..."],
+        dual: Dual | None,
+    ) -> Float[Array, "p ..."]:
+        """What the solver found, constants, as a differentiable function of the problem."""
 
 
 class Implicit(AbstractAdjoint):
@@ -58,15 +57,14 @@ class Implicit(AbstractAdjoint):
     ambiguous; then it is the one of a ridge at the size of rounding.
     """
 
-    def solve(
+    def coef(
         self,
         problem: Problem,
         solver: AbstractSolver,
-        start: Float[Array, "p ..."],
-        tol: Float[Array, ""],
-        max_steps: Int[Array, ""],
-    ) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
-        return _implicit_solve(problem, (solver, start, tol, max_steps))
+        found: Float[Array, "p ..."],
+        dual: Dual | None,
+    ) -> Float[Array, "p ..."]:
+        return _implicit_coef(problem, (solver, found, dual))
 
 
 class Unrolled(AbstractAdjoint):
@@ -92,14 +90,13 @@ class Unrolled(AbstractAdjoint):
         if self.num_steps < 1:
             raise ValueError(f"`num_steps` must be at least 1; got {self.num_steps}.")
 
-    def solve(
+    def coef(
         self,
         problem: Problem,
         solver: AbstractSolver,
-        start: Float[Array, "p ..."],
-        tol: Float[Array, ""],
-        max_steps: Int[Array, ""],
-    ) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
+        found: Float[Array, "p ..."],
+        dual: Dual | None,
+    ) -> Float[Array, "p ..."]:
         if needs_dual(problem):
             raise TypeError(
                 "Unrolled() needs a loss with a gradient and a penalty with a proximal operator: "
@@ -107,36 +104,30 @@ class Unrolled(AbstractAdjoint):
                 "differentiated by Implicit()."
             )
         solver.check_differentiable()
-        constant = jax.lax.stop_gradient(problem)
-        how = jax.lax.stop_gradient((start, tol, max_steps))
-        iterate, stats = run_solver(constant, solver, *how)
-        iterate = jax.lax.stop_gradient(iterate)
-        size = _step_at(constant, iterate.coef)
+        size = _step_at(jax.lax.stop_gradient(problem), found)
 
         def step(coef: Float[Array, "p ..."], _: None) -> tuple[Float[Array, "p ..."], None]:
             return proximal_step(problem, coef, size), None
 
-        moved, _ = jax.lax.scan(step, iterate.coef, length=self.num_steps)
+        moved, _ = jax.lax.scan(step, found, length=self.num_steps)
         # The value is the solver's to the last digit; only the derivative is that of the steps.
-        return iterate.coef + (moved - jax.lax.stop_gradient(moved)), iterate, stats
+        return found + (moved - jax.lax.stop_gradient(moved))
 
 
 @eqx.filter_custom_jvp
-def _implicit_solve(
-    problem: Problem, how: tuple[AbstractSolver, Array, Array, Array]
-) -> tuple[Float[Array, "p ..."], Iterate, dict[str, Any]]:
-    iterate, stats = run_solver(problem, *how)
-    return iterate.coef, iterate, stats
+def _implicit_coef(
+    problem: Problem, how: tuple[AbstractSolver, Float[Array, "p ..."], Dual | None]
+) -> Float[Array, "p ..."]:
+    del problem
+    return how[1]
 
 
-@_implicit_solve.def_jvp
-def _implicit_solve_jvp(primals: Any, tangents: Any) -> Any:
-    problem, how = primals
-    how[0].check_differentiable()
-    out = _implicit_solve(problem, how)
-    coef_dot = _coef_tangent(problem, out[0], out[1], tangents[0])
-    constants = jax.tree.map(lambda _: None, out[1:])
-    return out, (coef_dot, *constants)
+@_implicit_coef.def_jvp
+def _implicit_coef_jvp(primals: Any, tangents: Any) -> Any:
+    problem, (solver, found, dual) = primals
+    solver.check_differentiable()
+    coef = _implicit_coef(problem, (solver, found, dual))
+    return coef, _coef_tangent(problem, coef, dual, tangents[0])
 
 
 def run_solver(
@@ -164,14 +155,14 @@ def run_solver(
 
 
 def _coef_tangent(
-    problem: Problem, coef: Float[Array, "p ..."], iterate: Iterate, problem_dot: Any
+    problem: Problem, coef: Float[Array, "p ..."], dual: Dual | None, problem_dot: Any
 ) -> Float[Array, "p ..."]:
     concave = isinstance(problem.penalty, AbstractConcavePenalty)
     if isinstance(problem.penalty, Cardinality) or (concave and isinstance(problem.loss, Equality)):
         return fit_tangent(problem, coef, problem_dot)
-    if iterate.dual is not None:
+    if dual is not None:
         tangent = transform_tangent if has_transform_tangent(problem) else saddle_tangent
-        return tangent(problem, coef, iterate.dual, problem_dot)
+        return tangent(problem, coef, dual, problem_dot)
     if isinstance(problem.penalty, AbstractNewtonPenalty) and coef.ndim == 1:
         return support_tangent(problem, coef, problem_dot)
     return fixed_point_tangent(problem, coef, problem_dot, _step_at(problem, coef))

@@ -1,5 +1,6 @@
 """What is to be solved."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -138,23 +139,25 @@ def predict_sparse(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array
     few = largest(jnp.sum(w != 0)) <= _FEW
     product = jax.lax.cond(few, by_columns, lambda: X.matvec(w))
     product = product if problem.offset is None else product + problem.offset
-    return known_predictions((problem, coef), product)
+    return known(Problem.predict, (problem, coef), product)
+
+
+def known(function: Callable[..., Array], arguments: tuple[Any, ...], value: Array) -> Array:
+    """``function(*arguments)`` with its derivative, where the value is known already."""
+    return _known(arguments, value, function=function)
 
 
 @eqx.filter_custom_jvp
-def known_predictions(
-    factors: tuple[Problem, Float[Array, "p ..."]], product: Float[Array, "n ..."]
-) -> Float[Array, "n ..."]:
-    """X w + offset, known already, as a differentiable function of the three."""
-    del factors
-    return product
+def _known(arguments: tuple[Any, ...], value: Array, *, function: Callable[..., Array]) -> Array:
+    del arguments, function
+    return value
 
 
-@known_predictions.def_jvp
-def _known_predictions_jvp(primals: Any, tangents: Any) -> Any:
-    (factors, product), (factors_dot, _) = primals, tangents
-    _, product_dot = eqx.filter_jvp(lambda f: f[0].predict(f[1]), (factors,), (factors_dot,))
-    return product, product_dot
+@_known.def_jvp
+def _known_jvp(primals: Any, tangents: Any, *, function: Callable[..., Array]) -> Any:
+    (arguments, value), (arguments_dot, _) = primals, tangents
+    _, value_dot = eqx.filter_jvp(function, arguments, arguments_dot)
+    return value, value_dot
 
 
 def matvec(X: AbstractDesign, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:

@@ -5,9 +5,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ._adjoint import AbstractAdjoint, Implicit
+from ._adjoint import AbstractAdjoint, Implicit, run_solver
 from ._arguments import (
     checked_init,
     checked_max_steps,
@@ -15,10 +16,10 @@ from ._arguments import (
     checked_solver,
     checked_tol,
 )
-from ._certificate import Iterate, iterate_at, kkt_of, reachable
-from ._dual import check_judged_by_coef
+from ._certificate import Iterate, iterate_at, kkt_of, objective_at, reachable
+from ._dual import Dual, check_judged_by_coef
 from ._modules import jit, replace
-from ._problem import Problem, known_predictions, matvec, project_intercept, rmatvec
+from ._problem import Problem, known, matvec, project_intercept, rmatvec
 from ._solution import RESULTS, Solution, Stats, require_success
 from .designs import Dense
 from .penalties import L1, AbstractStrengthPenalty
@@ -97,7 +98,12 @@ def solve(
     goal = checked_tol(tol, problem.X.dtype)
     limit = checked_max_steps(max_steps)
     start = None if init is None else checked_init(init, problem)
-    solution = _solve(problem, solver, goal, limit, start, adjoint)
+    arguments = (problem, solver, goal, limit, start)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
+        solution, dual = _solve(*_constant(arguments))
+        solution = _differentiable(problem, solution, dual, solver, adjoint)
+    else:
+        solution, _ = _solve(*arguments)
     if not throw:
         return solution
     coef = require_success(solution.coef, solution.result)
@@ -182,6 +188,11 @@ def strength_max(problem: Problem) -> Float[Array, ""]:
     return _strength_max(problem)
 
 
+def _constant(arguments: Any) -> Any:
+    """Without derivatives, which are not those of the solver's steps."""
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, arguments)
+
+
 @jit
 def _solve(
     problem: Problem,
@@ -189,8 +200,7 @@ def _solve(
     tol: Float[Array, ""],
     max_steps: Array,
     init: Float[Array, "p ..."] | None,
-    adjoint: AbstractAdjoint,
-) -> Solution:
+) -> tuple[Solution, Dual | None]:
     # Here because it depends on kinds and shapes alone: once per compilation is enough.
     solver = checked_solver(solver, problem)
     max_steps = jnp.where(max_steps < 0, solver.default_max_steps, max_steps)
@@ -200,21 +210,45 @@ def _solve(
         init = jnp.zeros(problem.coef_shape, problem.X.dtype)
     # Into the domain of the penalty: the smallest step leaves all other points where they are.
     start = centred.penalty.prox(init, jnp.finfo(init.dtype).tiny)
-    coef, iterate, stats = adjoint.solve(centred, solver, start, tol, max_steps)
-    intercept = (
-        jnp.zeros(coef.shape[1:], tol.dtype) if centring is None else centring.intercept(coef)
-    )
-    final = jax.lax.stop_gradient(iterate)
-    predictions = known_predictions((centred, coef), final.predictions)
-    return Solution(
-        coef,
-        intercept,
-        centred.loss.value(predictions, centred.y) + centred.penalty.value(coef),
+    final, stats = run_solver(centred, solver, start, tol, max_steps)
+    none = jnp.zeros(final.coef.shape[1:], tol.dtype)
+    solution = Solution(
+        final.coef,
+        none if centring is None else centring.intercept(final.coef),
+        objective_at(centred, final.coef, final.predictions),
         final.gap,
-        kkt_of(jax.lax.stop_gradient(centred), final),
+        kkt_of(centred, final),
         result_of(problem, final, tol, stats, max_steps),
         Stats(type(solver).__name__, stats),
     )
+    return solution, final.dual
+
+
+@jit
+def _differentiable(
+    problem: Problem,
+    solution: Solution,
+    dual: Dual | None,
+    solver: AbstractSolver,
+    adjoint: AbstractAdjoint,
+) -> Solution:
+    """The same solution as a function of the problem.
+
+    A program of its own: one that holds the solver too would be compiled for every set of arguments
+    that somebody differentiates in.
+    """
+    solver = checked_solver(solver, problem)
+    centred, centring = project_intercept(problem)
+    coef = adjoint.coef(centred, solver, solution.coef, dual)
+    intercept = solution.intercept
+    if centring is not None:
+        intercept = known(type(centring).intercept, (centring, coef), intercept)
+    objective = known(_centred_objective, (centred, coef), solution.objective)
+    return replace(solution, coef=coef, intercept=intercept, objective=objective)
+
+
+def _centred_objective(centred: Problem, coef: Float[Array, "p ..."]) -> Float[Array, ""]:
+    return objective_at(centred, coef, centred.predict(coef))
 
 
 def result_of(

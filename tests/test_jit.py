@@ -75,6 +75,24 @@ def test_numbers_of_every_kind_share_a_program(number):
     assert count() == 0
 
 
+def test_a_gradient_compiles_no_solver(caplog):
+    """Whatever it is taken in, the solution is found by the program that was there already."""
+    X, y = map(jnp.asarray, _data(0))
+
+    def first(strength, X):
+        return sj.solve(sj.Problem(X, y, penalty=penalties.L1(strength))).coef[0]
+
+    def compiled(function):
+        caplog.clear()
+        with jax.log_compiles():
+            function(0.1, X)
+        return {name for name in ("_solve", "_differentiable") if f"jit({name})" in caplog.text}
+
+    assert compiled(first) <= {"_solve"}
+    assert compiled(jax.grad(first)) == {"_differentiable"}
+    assert compiled(jax.grad(first, 1)) == {"_differentiable"}
+
+
 def test_second_gradient_compiles_nothing():
     X, y = _data(0)
 
