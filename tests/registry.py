@@ -75,6 +75,19 @@ STRUCTURED: dict[str, Callable[[float, int], Any]] = GROUPED | {
     "schatten": lambda s, p: penalties.Schatten(s, 1.5),
     "simplex": lambda s, p: penalties.Simplex(s),
 }
+# Of a class that others of its cases stand for where not all are run: an option more or less.
+VARIANTS = {
+    "elastic-net-nonnegative",
+    "elastic-net-lasso",
+    "box-vector",
+    "sparse-group-weights",
+    "sparse-group-l2",
+    "sparse-group-l1",
+    "slope-constant",
+    "slope-zeros",
+    "group-linf-weights",
+    "fused-lasso-l1",
+}
 PENALTIES = SEPARABLE | STRUCTURED  # convex: what has a conjugate, a gap, a unique prox
 # Not convex; sums over coefficients all the same.
 CONCAVE: dict[str, Callable[[float, int], Any]] = {
@@ -211,3 +224,18 @@ def refusal(solver: Any, problem: sj.Problem) -> str | None:
 def skip_unless_supported(solver: Any, problem: sj.Problem) -> None:
     if reason := refusal(solver, problem):
         pytest.skip(reason)
+
+
+def each(names: str, cases: dict[str, Any]) -> pytest.MarkDecorator:
+    """Run a test for every case; for the variants only where slow tests are run."""
+    return pytest.mark.parametrize(
+        names,
+        [
+            pytest.param(
+                *(case if isinstance(case, tuple) else (case,)),
+                id=name,
+                marks=[pytest.mark.slow] * (name in VARIANTS),
+            )
+            for name, case in cases.items()
+        ],
+    )

@@ -231,6 +231,7 @@ def test_stages_on_little_data(tmp_path):
     assert (tmp_path / "stages.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_recovery_with_ample_measurements_and_with_few():
     from bench.nonconvex import recovery
 

@@ -23,6 +23,7 @@ def _super_resolution():
 @pytest.mark.parametrize(
     "solver", [None, pytest.param(sj.solvers.VarPro(), marks=pytest.mark.slow)], ids=str
 )
+@pytest.mark.slow
 def test_lasso_of_super_resolution(solver):
     F, y = _super_resolution()
     solution = sj.solve(sj.complex_problem(F, y, 0.2), solver, tol=1e-10)

@@ -116,6 +116,7 @@ def test_solutions_are_stationary(make, solver):
         assert np.all(solution.stats["gaps"][:count] <= 1e-13)
 
 
+@pytest.mark.slow
 def test_second_stage_of_singular_values_against_an_interior_point_method():
     """Nuclear norm less a linear function, written out; the weights and the intercept too."""
     cp = pytest.importorskip("cvxpy")

@@ -37,7 +37,8 @@ def _small(data, penalty, width=80):
     return problem, restrict(problem, start, kept, jnp.array(0), (width,))
 
 
-@pytest.mark.parametrize("l1_ratio", [pytest.param(0.0, marks=pytest.mark.slow), 0.4])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.4])
+@pytest.mark.slow
 def test_sweeps_alone_find_the_solution(data, l1_ratio):
     """Unequal groups, one wider than a block, one free, one forbidden; single features too."""
     penalty = sj.penalties.SparseGroup(0.05, LABELS, l1_ratio, WEIGHTS)

@@ -94,6 +94,7 @@ def test_relaxation_touches_from_above():
         assert penalty.value(jnp.asarray(w)) <= touching.value(jnp.asarray(w)) + below + 1e-12
 
 
+@pytest.mark.slow
 def test_groups_of_one_are_coefficients():
     X, y, largest = _data()
     plain = penalties.MCP(0.2 * largest)

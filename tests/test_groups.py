@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from registry import GROUPED
+from registry import GROUPED, each
 
 from sparsejax import penalties
 from sparsejax.penalties._block_matrix import BlockMatrix, Coupling
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 P = 10
 STEP = 0.6
-every_group = pytest.mark.parametrize("make", GROUPED.values(), ids=GROUPED)
+every_group = each("make", GROUPED)
 # Zeros in either kind of group, ties, and points in general position.
 POINTS = np.random.default_rng(0).normal(size=(3, P)) * [[2.0], [0.5], [8.0]]
 POINTS[2, ::3] = 0.0

@@ -7,7 +7,7 @@ import pytest
 import reference
 from hypothesis import assume, given, strategies as st
 from hypothesis.extra.numpy import arrays
-from registry import CONCAVE, PENALTIES, SEPARABLE
+from registry import CONCAVE, PENALTIES, SEPARABLE, each
 
 import sparsejax as sj
 from sparsejax.penalties import (
@@ -24,11 +24,11 @@ numbers = st.floats(-4, 4).map(lambda x: round(x, 3))
 vectors = arrays(np.float64, P, elements=numbers)
 strengths = st.floats(0.05, 2.0)
 steps = st.floats(0.05, 3.0)
-every_penalty = pytest.mark.parametrize("make", PENALTIES.values(), ids=PENALTIES)
+every_penalty = each("make", PENALTIES)
 _ALL, _COORDINATES = PENALTIES | CONCAVE, SEPARABLE | CONCAVE
-convex_or_not = pytest.mark.parametrize("make", _ALL.values(), ids=_ALL)
-coordinates = pytest.mark.parametrize("make", _COORDINATES.values(), ids=_COORDINATES)
-separable = pytest.mark.parametrize("make", SEPARABLE.values(), ids=SEPARABLE)
+convex_or_not = each("make", _ALL)
+coordinates = each("make", _COORDINATES)
+separable = each("make", SEPARABLE)
 
 
 def _project(penalty, c):

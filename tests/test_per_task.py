@@ -83,7 +83,8 @@ def test_solver_of_choice(data):
         sj.solve(sj.Problem(X, y, None, penalties.Nuclear(0.1, (P, 1))), solvers.VarPro())
 
 
-@pytest.mark.parametrize("intercept", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.slow
 def test_centred(data, intercept):
     """An intercept, or means that are not those of the weighted samples: FISTA finds the same."""
     X, tasks, y, weights = data

@@ -25,6 +25,16 @@ every_solver = pytest.mark.parametrize(
     ids=SOLVERS,
 )
 
+# Where what is tested does not depend on how a solver works, one of them is enough in a hurry.
+the_main_solver = pytest.mark.parametrize(
+    "solver",
+    [
+        pytest.param(s(), marks=[pytest.mark.slow] * (k != "working-set"))
+        for k, s in SOLVERS.items()
+    ],
+    ids=SOLVERS,
+)
+
 
 def _data(seed, n=N, p=P, correlation=0.0, noise=0.5):
     rng = np.random.default_rng(seed)
@@ -153,7 +163,7 @@ def test_never_successful_without_a_certificate(solver):
     np.testing.assert_array_equal(untouched.coef, 0.0)
 
 
-@every_solver
+@the_main_solver
 def test_float32(solver):
     X, y = (a.astype(np.float32) for a in _data(6))
     problem = sj.Problem(X, y, penalty=penalties.L1(0.1 * _largest(X, y)))
@@ -219,7 +229,7 @@ def test_weights_are_column_scaling(solver):
     np.testing.assert_allclose(weighted.coef, scaled.coef / weights, atol=1e-6)
 
 
-@every_solver
+@the_main_solver
 def test_infinite_weights_are_exact_zeros(solver):
     X, y = _data(10)
     weights = np.where(np.arange(P) % 2 == 0, np.inf, 1.0)
@@ -233,7 +243,7 @@ def test_infinite_weights_are_exact_zeros(solver):
     np.testing.assert_allclose(solution.objective, rest.objective, rtol=1e-9)
 
 
-@every_solver
+@the_main_solver
 def test_sample_weights_are_repeated_rows(solver):
     X, y = _data(11, n=12)
     weights = np.array([1, 2, 0, 3, 1, 1, 0, 2, 1, 4, 1, 4])
@@ -250,7 +260,7 @@ def test_sample_weights_are_repeated_rows(solver):
     np.testing.assert_allclose(solution.objective, other.objective, rtol=1e-10)
 
 
-@every_solver
+@the_main_solver
 def test_sparse_equals_dense(solver):
     X, y = _data(12)
     X = X * (np.random.default_rng(0).random(X.shape) < 0.3)
@@ -319,7 +329,7 @@ def test_zero_and_constant_targets(solver):
         np.testing.assert_allclose(solution.intercept, intercept, rtol=1e-13)
 
 
-@every_solver
+@the_main_solver
 def test_strength_zero_is_least_squares(solver):
     X, y = _data(17, n=40, p=10)
     problem = sj.Problem(X, y, penalty=penalties.L1(0.0), fit_intercept=True)
@@ -339,7 +349,7 @@ def test_elastic_net_equals_scikit_learn(seed, ratio):
     np.testing.assert_allclose(solution.intercept, peer.intercept_, atol=1e-5)
 
 
-@every_solver
+@the_main_solver
 def test_elastic_net_ends(solver):
     X, y = _data(18)
     lasso, same = penalties.L1(0.1), penalties.ElasticNet(0.1, 1.0)
@@ -350,7 +360,7 @@ def test_elastic_net_ends(solver):
     np.testing.assert_allclose(ridge.coef, closed, atol=1e-5)
 
 
-@every_solver
+@the_main_solver
 def test_nonnegative_least_squares(solver):
     for seed in range(3):
         X, y = _data(seed, n=40, p=10)
@@ -362,7 +372,7 @@ def test_nonnegative_least_squares(solver):
         assert np.all(coef >= 0)
 
 
-@every_solver
+@the_main_solver
 def test_bounded_least_squares(solver):
     low, high = -0.3 * np.ones(10), np.linspace(0.1, 0.5, 10)
     for seed in range(3):

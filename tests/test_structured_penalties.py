@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 from compilations import compiled
-from registry import STRUCTURED
+from registry import STRUCTURED, each
 
 import sparsejax as sj
 from sparsejax import penalties
@@ -24,7 +24,7 @@ MATRIX = {
 # name -> (penalty of that strength, shape of the coefficients)
 CASES = {name: (lambda s, make=make: make(s, P), (P,)) for name, make in STRUCTURED.items()}
 CASES |= {f"{name}-matrix": (make, (P, TASKS)) for name, make in MATRIX.items()}
-every_case = pytest.mark.parametrize(("make", "shape"), CASES.values(), ids=CASES)
+every_case = each("make, shape", CASES)
 NORMS = [name for name in CASES if "simplex" not in name and "schatten" not in name]
 
 

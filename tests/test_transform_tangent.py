@@ -71,7 +71,10 @@ def _denoised(y, strength, penalty):
     return y - penalty.operator.rmatvec(forces), forces / y.size
 
 
-@pytest.mark.parametrize(("grid", "isotropic"), [(GRID, False), (GRID, True), ((48, 48), False)])
+@pytest.mark.parametrize(
+    ("grid", "isotropic"),
+    [(GRID, False), (GRID, True), pytest.param((48, 48), False, marks=pytest.mark.slow)],
+)
 def test_regions_and_rows_at_rest(grid, isotropic, rng):
     """One number for each region is what a D without a structure comes to; more cells need that."""
     groups = penalties.difference_groups(grid) if isotropic else None

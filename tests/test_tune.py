@@ -163,6 +163,7 @@ def test_two_strengths(data):
     assert tuned.history.values.min() < alone.history.values.min()
 
 
+@pytest.mark.slow
 def test_a_strength_for_every_feature(data):
     """Features without effect are penalised more than those with one."""
     X, y = data

@@ -49,6 +49,7 @@ def test_groups_of_differences_of_a_regression():
         _check(X, sj.Problem(X, y, losses.Squared(weights), penalty))
 
 
+@pytest.mark.slow
 def test_absolute_values_of_a_chain():
     """TV-L1 of a signal and other quantiles: tridiagonal systems, a weight for every sample."""
     pytest.importorskip("cvxpy")

@@ -205,6 +205,7 @@ def _train(model=MODELS, loss=SPARSE, key=SEEDS, **options):
     return vision.train(model, IMAGES, LABELS, loss, OPTIMISER, key=key, **options)
 
 
+@pytest.mark.slow
 def test_training_is_a_plain_loop():
     """Two models at once; the second by hand, in whose epochs every sample comes once."""
     trained = _train()

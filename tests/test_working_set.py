@@ -173,6 +173,7 @@ def test_widths(shape, expected):
     assert possible_widths(problem) == expected
 
 
+@pytest.mark.slow
 def test_large_supports(rng):
     """Wider than the small phase's memory, saturated, and with features that leave."""
     n, p = 300, 900
