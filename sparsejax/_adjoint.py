@@ -5,9 +5,8 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from ._certificate import Iterate, iterate_at
 from ._dual import Dual, needs_dual
 from ._fixed_point import fixed_point_tangent, proximal_step
 from ._problem import Problem
@@ -128,30 +127,6 @@ def _implicit_coef_jvp(primals: Any, tangents: Any) -> Any:
     solver.check_differentiable()
     coef = _implicit_coef(problem, (solver, found, dual))
     return coef, _coef_tangent(problem, coef, dual, tangents[0])
-
-
-def run_solver(
-    problem: Problem,
-    solver: AbstractSolver,
-    start: Float[Array, "p ..."],
-    tol: Float[Array, ""],
-    max_steps: Int[Array, ""],
-) -> tuple[Iterate, dict[str, Any]]:
-    """Run the solver; under ``vmap`` one problem after the other, unless it works ``together``.
-
-    Most solvers branch on the size of the support. Batched, every branch would run for every
-    problem, and every problem as long as the slowest.
-    """
-    if solver.together:
-        return solver.run(problem, iterate_at(problem, start), tol, max_steps)
-    arrays, static = eqx.partition((problem, solver, start), eqx.is_array)
-
-    @jax.custom_batching.sequential_vmap
-    def run(arrays: Any, tol: Array, max_steps: Array) -> tuple[Iterate, dict[str, Any]]:
-        problem, solver, start = eqx.combine(arrays, static)
-        return solver.run(problem, iterate_at(problem, start), tol, max_steps)
-
-    return run(arrays, tol, max_steps)
 
 
 def _coef_tangent(

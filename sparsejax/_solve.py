@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ._adjoint import AbstractAdjoint, Implicit, run_solver
+from ._adjoint import AbstractAdjoint, Implicit
 from ._arguments import (
     checked_init,
     checked_max_steps,
@@ -24,6 +24,7 @@ from ._solution import RESULTS, Solution, Stats, require_success
 from .designs import Dense
 from .penalties import L1, AbstractStrengthPenalty
 from .solvers import AbstractSolver, Auto
+from .solvers._base import run_solver
 
 _AUTO, _IMPLICIT = Auto(), Implicit()
 
@@ -99,11 +100,10 @@ def solve(
     limit = checked_max_steps(max_steps)
     start = None if init is None else checked_init(init, problem)
     arguments = (problem, solver, goal, limit, start)
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
-        solution, dual = _solve(*_constant(arguments))
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
+    solution, dual = _solve(*(_constant(arguments) if traced else arguments))
+    if traced:
         solution = _differentiable(problem, solution, dual, solver, adjoint)
-    else:
-        solution, _ = _solve(*arguments)
     if not throw:
         return solution
     coef = require_success(solution.coef, solution.result)

@@ -3,7 +3,7 @@
 Everything is made by a function, because arrays made on import would have the wrong precision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -226,16 +226,25 @@ def skip_unless_supported(solver: Any, problem: sj.Problem) -> None:
         pytest.skip(reason)
 
 
-def each(names: str, cases: dict[str, Any]) -> pytest.MarkDecorator:
-    """Run a test for every case; for the variants only where slow tests are run."""
+def each(
+    names: str, cases: dict[str, Any], slow: Collection[str] = VARIANTS
+) -> pytest.MarkDecorator:
+    """Run a test for every case; for some of them only where slow tests are run."""
     return pytest.mark.parametrize(
         names,
         [
             pytest.param(
                 *(case if isinstance(case, tuple) else (case,)),
                 id=name,
-                marks=[pytest.mark.slow] * (name in VARIANTS),
+                marks=[pytest.mark.slow] * (name in slow),
             )
             for name, case in cases.items()
         ],
     )
+
+
+_MADE = {name: make() for name, make in SOLVERS.items()}
+# VarPro compiles for long; its rows have tests of their own.
+every_solver = each("solver", _MADE, {name for name in _MADE if "varpro" in name})
+# Where what is tested does not depend on how a solver works.
+the_main_solver = each("solver", _MADE, _MADE.keys() - {"working-set"})

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from jax.experimental import sparse as jsparse
-from registry import SOLVERS
+from registry import SOLVERS, every_solver
 
 import sparsejax as sj
 from sparsejax import losses, penalties
@@ -330,11 +330,7 @@ def test_sparse_entries_equal_dense_entries(data):
     np.testing.assert_allclose(*strengths, rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "solver",
-    [pytest.param(s(), marks=[pytest.mark.slow] * ("varpro" in k)) for k, s in SOLVERS.items()],
-    ids=SOLVERS,
-)
+@every_solver
 def test_derivative_does_not_depend_on_the_solver(solver, data):
     X, y, v = data
 

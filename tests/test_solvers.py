@@ -7,7 +7,15 @@ import reference
 import scipy.optimize
 import scipy.sparse
 from hypothesis import given, strategies as st
-from registry import PENALTIES, SOLVER_PENALTIES, SOLVERS, refusal, skip_unless_supported
+from registry import (
+    PENALTIES,
+    SOLVER_PENALTIES,
+    SOLVERS,
+    every_solver,
+    refusal,
+    skip_unless_supported,
+    the_main_solver,
+)
 from sklearn import linear_model
 
 import sparsejax as sj
@@ -18,22 +26,6 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 N, P = 20, 40  # few shapes, so that compilations are shared
 TOL = 1e-10
-# VarPro compiles for long; its rows have tests of their own.
-every_solver = pytest.mark.parametrize(
-    "solver",
-    [pytest.param(s(), marks=[pytest.mark.slow] * ("varpro" in k)) for k, s in SOLVERS.items()],
-    ids=SOLVERS,
-)
-
-# Where what is tested does not depend on how a solver works, one of them is enough in a hurry.
-the_main_solver = pytest.mark.parametrize(
-    "solver",
-    [
-        pytest.param(s(), marks=[pytest.mark.slow] * (k != "working-set"))
-        for k, s in SOLVERS.items()
-    ],
-    ids=SOLVERS,
-)
 
 
 def _data(seed, n=N, p=P, correlation=0.0, noise=0.5):

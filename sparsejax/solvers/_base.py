@@ -4,9 +4,10 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate
+from .._certificate import Iterate, iterate_at
 from .._problem import Problem
 from ..losses import Cox
 from ..penalties import AbstractConcavePenalty, AbstractRelaxablePenalty
@@ -48,6 +49,30 @@ class AbstractSolver(eqx.Module):
 
     def check_differentiable(self) -> None:  # most solvers have nothing to refuse
         """``TypeError`` where what the solver returns need not be a solution of its problem."""
+
+
+def run_solver(
+    problem: Problem,
+    solver: AbstractSolver,
+    start: Float[Array, "p ..."],
+    tol: Float[Array, ""],
+    max_steps: Int[Array, ""],
+) -> tuple[Iterate, dict[str, Any]]:
+    """Run the solver; under ``vmap`` one problem after the other, unless it works ``together``.
+
+    Most solvers branch on the size of the support. Batched, every branch would run for every
+    problem, and every problem as long as the slowest.
+    """
+    if solver.together:
+        return solver.run(problem, iterate_at(problem, start), tol, max_steps)
+    arrays, static = eqx.partition((problem, solver, start), eqx.is_array)
+
+    @jax.custom_batching.sequential_vmap
+    def run(arrays: Any, tol: Array, max_steps: Array) -> tuple[Iterate, dict[str, Any]]:
+        problem, solver, start = eqx.combine(arrays, static)
+        return solver.run(problem, iterate_at(problem, start), tol, max_steps)
+
+    return run(arrays, tol, max_steps)
 
 
 def check_one_target(solver: AbstractSolver, problem: Problem) -> None:
