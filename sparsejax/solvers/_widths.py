@@ -62,7 +62,7 @@ def by_columns(problem: Problem, widths: tuple[int, ...]) -> bool:
 def wanted_width(
     problem: Problem, iterate: Iterate, slowly: bool = False
 ) -> tuple[Int[Array, ""], Bool[Array, ""]]:
-    """How many features to take, and whether the support is nearly settled.
+    """How many features to take, and whether these seem to hold the support.
 
     Early on the support doubles, as far as it can grow; near the end just what is violated is
     added. With more samples than features, what is violated is mostly what is missing, so that far
@@ -77,9 +77,14 @@ def wanted_width(
     groups = penalty.groups_of_coordinates
     if groups is not None:  # they come and stay as a whole
         moving, violated = _spread(moving, groups), _spread(violated, groups)
+        # Where little is violated at zero, a small working set may hold the support already.
+        sparse = ~jnp.any(moving) & (jnp.sum(violated) <= p // 8)
+        settled |= sparse
     support = jnp.sum(moving)
     growth = jnp.maximum(support, _SMALLEST // 2)
-    if p <= n or groups is not None:
+    if groups is not None:
+        growth = jnp.where(sparse, 3 * _SMALLEST // 4, 128) + support
+    elif p <= n:
         growth = 128 + support
     else:  # a support that is nearly as large as it can be has little left to gain
         room = penalty.max_support(n, p) - support
