@@ -49,7 +49,7 @@ def check_nonnegative(name: str, x: Array, *, ndim: int, finite: bool) -> None:
 
 def check_integer(name: str, value: Any, least: int = 1) -> None:
     """Raise unless ``value`` is an integer, and positive or (``least=0``) nonnegative."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         kind = "positive" if least else "nonnegative"
         raise ValueError(f"`{name}` must be a {kind} integer; got {value!r}.")
 

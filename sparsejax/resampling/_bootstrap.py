@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._arguments import checked_problem
-from .._checks import check_interval
+from .._checks import check_integer, check_interval
 from .._problem import Problem
 from .._solution import RESULTS, require_success
 from .._solve import solve
 from ..solvers import AbstractSolver
-from ._over_rows import First, Fitting, checked_count, checked_fitting, over_rows, reweighted
+from ._over_rows import First, Fitting, checked_fitting, over_rows, reweighted
 
 
 class Bootstrap(eqx.Module):
@@ -125,7 +125,7 @@ def bootstrap(
     where a coefficient is zero their coverage may be wrong (Chatterjee & Lahiri, JASA 2011).
     """
     problem = checked_problem(problem)
-    num = checked_count("num", num)
+    check_integer("num", num)
     fitting = checked_fitting(problem, tol, solver, max_steps, batch_size, devices)
     fits = _bootstrap(problem, _draw(problem, num, key), fitting)
     if not throw:

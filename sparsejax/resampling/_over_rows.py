@@ -116,13 +116,6 @@ def checked_fitting(
     return Fitting(goal, limit, solver, batch_size, None if devices is None else tuple(devices))
 
 
-def checked_count(name: str, value: Any, least: int = 1) -> int:
-    """The number of resamples, which is part of shapes and so must be known."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"`{name}` must be an integer of at least {least}; got {value!r}.")
-    return int(value)
-
-
 def permutations(key: jax.Array, num: int, n: int) -> jax.Array:
     """(num, n): independent orders of n things."""
     keys = jax.random.split(key, num)

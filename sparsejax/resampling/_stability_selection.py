@@ -9,13 +9,13 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._arguments import checked_problem
 from .._arrays import as_inexact
-from .._checks import check_interval, is_concrete
+from .._checks import check_integer, check_interval, is_concrete
 from .._path import checked_strengths, path
 from .._problem import Problem
 from .._solution import RESULTS, require_success
 from ..solvers import AbstractSolver
 from ..solvers._widths import any_task
-from ._over_rows import Fitting, checked_count, checked_fitting, over_rows, permutations, reweighted
+from ._over_rows import Fitting, checked_fitting, over_rows, permutations, reweighted
 
 
 class StabilitySelection(eqx.Module):
@@ -151,7 +151,7 @@ def stability_selection(
     is in neither half of a pair.
     """
     problem = checked_problem(problem)
-    num = checked_count("num", num)
+    check_integer("num", num)
     grid = checked_strengths(problem, num_strengths, ratio, strengths)
     fitting = checked_fitting(problem, tol, solver, max_steps, batch_size, devices)
     halves = _draw(problem, num, key, complementary)
