@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -233,6 +234,35 @@ def _lines() -> Iterator[str]:
             zeros=lambda row: f"{float(row['sparsity']):.0%}",
         ),
     )
+    yield from _section(
+        "Policies from small data: interquartile mean scores of 20 seeds",
+        "bench.applications.offline_rl --only full hopper",
+        _table(
+            list(_policies()),
+            task="task",
+            algorithm="algorithm",
+            transitions="num",
+            dense="dense",
+            **{"masks decided once": "single-shot", "again and again": "iterative"},
+        ),
+    )
+
+
+def _policies() -> Iterator[Row]:
+    """A row a problem, with a column for each way to train."""
+    scores: dict[tuple[str, str, int], dict[str, list[float]]] = {}
+    for row in rows("applications/offline_rl.csv"):
+        cell = scores.setdefault((row["task"], row["algorithm"], int(row["num"])), {})
+        cell.setdefault(row["method"], []).append(float(row["score"]))
+    for (task, algorithm, num), cell in sorted(scores.items()):
+        means = dict.fromkeys(("dense", "single-shot", "iterative"), "–")  # where not measured
+        means |= {method: f"{_interquartile_mean(found):.3g}" for method, found in cell.items()}
+        yield {"task": task, "algorithm": algorithm, "num": str(num), **means}
+
+
+def _interquartile_mean(values: list[float]) -> float:
+    quarter = len(values) // 4
+    return statistics.fmean(sorted(values)[quarter : len(values) - quarter])
 
 
 def _lasso() -> Iterator[str]:
