@@ -10,11 +10,12 @@ import scipy.signal
 from jax.experimental import sparse as jsparse
 
 import sparsejax as sj
+from sparsejax._certificate import iterate_at
 from sparsejax.penalties._block_matrix import BlockMatrix, Coupling
 from sparsejax.solvers import GramFISTA, SemismoothNewton, WorkingSet
 from sparsejax.solvers._curvature import Columns, Gram
 from sparsejax.solvers._kept import KeptGram
-from sparsejax.solvers._widths import possible_widths
+from sparsejax.solvers._widths import possible_widths, wanted_width
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -257,3 +258,14 @@ def test_supports_of_groups_larger_than_the_samples(rng):
     assert int(solution.stats["width"]) > 256
     assert n < jnp.sum(solution.coef != 0) < p
     assert sj.duality_gap(problem, solution.coef) <= 1e-10
+
+
+@pytest.mark.parametrize(("violated", "expected"), [(10, (48 + 5, True)), (100, (128 + 5, False))])
+def test_a_few_groups_that_are_violated_at_zero_are_likely_all(rng, violated, expected):
+    X, groups = rng.normal(size=(N, P)), np.arange(P) // 5
+    y = X[:, 0] + rng.normal(size=N)
+    norms = np.sort(np.linalg.norm((X.T @ y).reshape(-1, 5), axis=1)) / N
+    problem = sj.Problem(
+        X, y, penalty=sj.penalties.GroupL2(norms[-violated - 1], groups, np.ones(P // 5))
+    )
+    assert wanted_width(problem, iterate_at(problem, jnp.zeros(P))) == expected
