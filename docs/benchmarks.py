@@ -3,9 +3,10 @@
 import csv
 import json
 import math
-import statistics
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from scipy.stats import trim_mean
 
 RESULTS = Path(__file__).resolve().parent.parent / "bench" / "results"
 TARGET = "1e-10"
@@ -256,13 +257,8 @@ def _policies() -> Iterator[Row]:
         cell.setdefault(row["method"], []).append(float(row["score"]))
     for (task, algorithm, num), cell in sorted(scores.items()):
         means = dict.fromkeys(("dense", "single-shot", "iterative"), "–")  # where not measured
-        means |= {method: f"{_interquartile_mean(found):.3g}" for method, found in cell.items()}
+        means |= {method: f"{trim_mean(found, 0.25):.3g}" for method, found in cell.items()}
         yield {"task": task, "algorithm": algorithm, "num": str(num), **means}
-
-
-def _interquartile_mean(values: list[float]) -> float:
-    quarter = len(values) // 4
-    return statistics.fmean(sorted(values)[quarter : len(values) - quarter])
 
 
 def _lasso() -> Iterator[str]:

@@ -77,20 +77,19 @@ def wanted_width(
     groups = penalty.groups_of_coordinates
     if groups is not None:  # they come and stay as a whole
         moving, violated = _spread(moving, groups), _spread(violated, groups)
-        # Where little is violated at zero, a small working set may hold the support already.
-        sparse = ~jnp.any(moving) & (jnp.sum(violated) <= p // 8)
-        settled |= sparse
     support = jnp.sum(moving)
     growth = jnp.maximum(support, _SMALLEST // 2)
-    if groups is not None:
-        growth = jnp.where(sparse, 3 * _SMALLEST // 4, 128) + support
-    elif p <= n:
+    if p <= n or groups is not None:
         growth = 128 + support
     else:  # a support that is nearly as large as it can be has little left to gain
         room = penalty.max_support(n, p) - support
         growth = jnp.minimum(growth, jnp.maximum(room, _SMALLEST // 2))
     if slowly:
         growth = jnp.minimum(growth, jnp.maximum(support // 8, _SMALLEST // 4))
+    elif groups is not None:
+        # Where little is violated at zero, a small working set may hold the support already.
+        sparse = (support == 0) & (jnp.sum(violated) <= p // 8)
+        growth, settled = jnp.where(sparse, 3 * _SMALLEST // 4, growth), settled | sparse
     wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
     # Room for a group that is cut off where the working set ends.
     return wanted if groups is None else wanted + groups[2], settled
