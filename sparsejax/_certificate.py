@@ -133,7 +133,7 @@ def relative_gap(
 
     def gap(scale: Float[Array, ""]) -> Float[Array, ""]:
         data = loss.fenchel_gap(at, scale * gradient, problem.y)
-        return data + problem.penalty.fenchel_gap(coef, scale * pull)
+        return data + problem.penalty.scaled_gap(coef, pull, scale)
 
     best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(problem.penalty.dual_scale(pull)))
     return jnp.maximum(best, 0.0) / objective_at_zero(problem)

@@ -46,6 +46,12 @@ class AbstractPenalty(eqx.Module):
     def fenchel_gap(self, w: Float[Array, " p"], c: Float[Array, " p"]) -> Float[Array, ""]:
         """g(w) + g*(c) − ⟨w, c⟩ ≥ 0, summed term by term so that nothing cancels."""
 
+    def scaled_gap(
+        self, w: Float[Array, " p"], c: Float[Array, " p"], scale: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """``fenchel_gap(w, scale·c)``: what is dear is the same at every scale, if it can be."""
+        return self.fenchel_gap(w, scale * c)
+
     @abc.abstractmethod
     def dual_scale(self, c: Float[Array, " p"]) -> Float[Array, ""]:
         """The largest factor s ≤ 1 for which s·c is sure to lie in the domain of g*."""

@@ -114,7 +114,7 @@ class GroupLinf(AbstractLinf):
 
     def __init__(self, strength: Any, groups: Any, weights: Any = None) -> None:
         self.strength = as_inexact(strength, "strength")
-        self.groups, self.num_groups = as_groups(groups)
+        self.groups, self.num_groups, _ = as_groups(groups)
         self.weights = None if weights is None else as_inexact(weights, "weights")
         check_nonnegative("strength", self.strength, ndim=0, finite=True)
         if self.weights is not None:

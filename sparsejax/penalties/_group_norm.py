@@ -6,7 +6,6 @@ from typing import Any, Self
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import as_inexact
@@ -196,8 +195,7 @@ def shrunk(norms: Float[Array, " g"], threshold: Float[Array, " g"]) -> Float[Ar
 
 def known_groups(groups: Any, weights: Any) -> tuple[Array, Array | None, int, int]:
     """Checked labels and weights, the number of groups and the size of the largest."""
-    labels, num_groups = as_groups(groups)
-    largest = int(np.bincount(np.asarray(groups)).max())
+    labels, num_groups, largest = as_groups(groups)
     if weights is not None:
         weights = as_inexact(weights, "weights")
         check_nonnegative("weights", weights, ndim=1, finite=False)

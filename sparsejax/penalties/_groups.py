@@ -14,8 +14,8 @@ from .._checks import is_nonnegative
 from ._base import AbstractStrengthPenalty
 
 
-def as_groups(groups: Any) -> tuple[Int[Array, " p"], int]:
-    """The labels as an array, and how many groups they name.
+def as_groups(groups: Any) -> tuple[Int[Array, " p"], int, int]:
+    """The labels as an array, how many groups they name, and the size of the largest.
 
     The number of groups is the shape of what comes later, so the labels must be known when the
     penalty is made; afterwards they may be traced like any other leaf.
@@ -30,14 +30,15 @@ def as_groups(groups: Any) -> tuple[Int[Array, " p"], int]:
         )
     # Without sorting, which takes as long as a pass over X.
     first, last = int(labels.min()), int(labels.max())
-    if first != 0 or last >= labels.size or not np.bincount(labels).all():
+    sizes = np.bincount(labels) if first == 0 and last < labels.size else np.zeros(1, int)
+    if not sizes.all():
         present = np.unique(labels)
         raise ValueError(
             "`groups` must use every label from 0 to the number of groups less one; got "
             f"{present.size} labels from {present[0]} to {present[-1]}."
         )
     # Converted by NumPy: a call of JAX would take as long as all of the above.
-    return jnp.asarray(labels.astype(np.int32)), last + 1
+    return jnp.asarray(labels.astype(np.int32)), sizes.size, int(sizes.max())
 
 
 def check_groups(groups: Int[Array, " p"], num_features: int) -> None:

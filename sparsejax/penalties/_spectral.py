@@ -97,11 +97,17 @@ class AbstractSpectral(AbstractStrengthPenalty):
     def fenchel_gap(
         self, w: Float[Array, "p *tasks"], c: Float[Array, "p *tasks"]
     ) -> Float[Array, ""]:
+        return self.scaled_gap(w, c, jnp.ones((), c.dtype))
+
+    def scaled_gap(
+        self, w: Float[Array, "p *tasks"], c: Float[Array, "p *tasks"], scale: Float[Array, ""]
+    ) -> Float[Array, ""]:
         # That of the singular values, and what the singular vectors miss of von Neumann's bound.
         left, sizes, right = jnp.linalg.svd(self.matrix(w), full_matrices=False)
         aligned = jnp.sum(left * (self.matrix(c) @ right.T), axis=0)
         duals, slack = self._sizes(c), 1 + (4 + c.size) * float(jnp.finfo(c.dtype).eps)
-        return jnp.sum(self.sizes_gap(sizes, duals, slack)) + jnp.sum(sizes * (duals - aligned))
+        gap = jnp.sum(self.sizes_gap(sizes, scale * duals, slack))
+        return gap + scale * jnp.sum(sizes * (duals - aligned))
 
     def _sizes(self, w: Float[Array, "p *tasks"]) -> Float[Array, " r"]:
         return jnp.linalg.svd(self.matrix(w), compute_uv=False)

@@ -33,9 +33,9 @@ class AbstractLowRank(eqx.Module):
 
     @abc.abstractmethod
     def factor(
-        self, left: Float[Array, "m r"], strength: Float[Array, ""]
-    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "m r"]]:
-        """V of least ⟨UV, G UV⟩/2 − ⟨C, UV⟩ + strength·‖V‖²/2, ⟨C, UV⟩ and (C − G UV)Vᵀ."""
+        self, left: Float[Array, "r m"], strength: Float[Array, ""]
+    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "r m"]]:
+        """For Uᵀ, V of least ⟨UV, G UV⟩/2 − ⟨C, UV⟩ + strength·‖V‖²/2, ⟨C, UV⟩, V(C − G UV)ᵀ."""
 
     @abc.abstractmethod
     def along(
@@ -110,18 +110,23 @@ class Spectrum(AbstractLowRank):
         scaled, gram = lambda: self.curvature[:, None] * coef, self.gram
         return scaled() if gram is None else jax.lax.cond(self.rotated, scaled, lambda: gram @ coef)
 
+    def _curved_rows(self, rows: Float[Array, "r m"]) -> Float[Array, "r m"]:
+        """(G Bᵀ)ᵀ."""
+        scaled, gram = lambda: rows * self.curvature, self.gram
+        return scaled() if gram is None else jax.lax.cond(self.rotated, scaled, lambda: rows @ gram)
+
     def pull(self, coef: Float[Array, "m tasks"]) -> Float[Array, "m tasks"]:
         return self.target - self._curved(coef)
 
     def factor(
-        self, left: Float[Array, "m r"], strength: Float[Array, ""]
-    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "m r"]]:
-        curved = self._curved(left)
-        rhs = left.T @ self.target
-        factor = jax.scipy.linalg.cho_factor(left.T @ curved + _ridge(left, strength), lower=True)
+        self, left: Float[Array, "r m"], strength: Float[Array, ""]
+    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "r m"]]:
+        curved = self._curved_rows(left)
+        rhs = left @ self.target
+        factor = jax.scipy.linalg.cho_factor(left @ curved.T + _ridge(left, strength), lower=True)
         right = jax.scipy.linalg.cho_solve(factor, rhs)
         # Without forming U V, which is as large as the targets.
-        pulled = self.target @ right.T - curved @ (right @ right.T)
+        pulled = right @ self.target.T - (right @ right.T) @ curved
         return right, jnp.vdot(rhs, right), pulled
 
     def along(
@@ -221,11 +226,11 @@ class TaskGrams(AbstractLowRank):
         return self.target - self._curved(coef)
 
     def factor(
-        self, left: Float[Array, "p r"], strength: Float[Array, ""]
-    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "p r"]]:
-        curved = jnp.einsum("tpq,qr->tpr", self.grams, left)
-        matrices = jnp.einsum("ps,tpr->tsr", left, curved) + _ridge(left, strength)
-        factors, rhs = jnp.linalg.cholesky(matrices), left.T @ self.target
+        self, left: Float[Array, "r p"], strength: Float[Array, ""]
+    ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "r p"]]:
+        curved = jnp.einsum("tpq,rq->tpr", self.grams, left)
+        matrices = jnp.einsum("sp,tpr->tsr", left, curved) + _ridge(left, strength)
+        factors, rhs = jnp.linalg.cholesky(matrices), left @ self.target
 
         def solve(rhs: Float[Array, "r tasks"]) -> Float[Array, "r tasks"]:
             of_task = lambda factor, c: jax.scipy.linalg.cho_solve((factor, True), c)  # noqa: E731
@@ -233,12 +238,12 @@ class TaskGrams(AbstractLowRank):
 
         right = solve(rhs)
         if self.centre is not None:  # by Woodbury's identity
-            vectors = left.T @ self.centre.vectors
+            vectors = left @ self.centre.vectors
             moved = jax.vmap(solve)(vectors)
             small = self.centre.inverse + jnp.einsum("irt,jrt->ij", vectors, moved)
             sizes = jnp.linalg.solve(small, jnp.einsum("irt,rt->i", vectors, right))
             right = right - jnp.einsum("i,irt->rt", sizes, moved)
-        return right, jnp.vdot(rhs, right), self.pull(left @ right) @ right.T
+        return right, jnp.vdot(rhs, right), right @ self.pull(left.T @ right).T
 
     def along(
         self, left: Float[Array, "p k"], right: Float[Array, "k tasks"]
@@ -266,5 +271,5 @@ def per_task(design: AbstractDesign) -> PerTask | None:
     return design if isinstance(design, PerTask) else None
 
 
-def _ridge(left: Float[Array, "m r"], strength: Float[Array, ""]) -> Float[Array, "r r"]:
-    return strength * jnp.eye(left.shape[1], dtype=left.dtype)
+def _ridge(left: Float[Array, "r m"], strength: Float[Array, ""]) -> Float[Array, "r r"]:
+    return strength * jnp.eye(left.shape[0], dtype=left.dtype)

@@ -21,35 +21,35 @@ _NEGLIGIBLE = 1e-6  # singular value of B, relative to the largest, that makes r
 
 class _Thin(AbstractProjection):
     value: Float[Array, ""]
-    left: Float[Array, "m r"]  # U
+    left: Float[Array, "r m"]  # Uᵀ
     right: Float[Array, "r tasks"]  # V
-    pulled: Float[Array, "m r"]  # (C − G UV)Vᵀ
+    pulled: Float[Array, "r m"]  # ((C − G UV)Vᵀ)ᵀ
 
     @property
     def coef(self) -> Float[Array, "m tasks"]:
         """U V."""
-        return self.left @ self.right
+        return self.left.T @ self.right
 
 
 class ThinFactor(AbstractOuterProblem):
     """f(U) = min over V of ‖√h(Y − XUV)‖²/2 + λ(‖U‖² + ‖V‖²)/2, in the coordinates of ``data``.
 
-    ∇f = λU − (C − G UV)Vᵀ. The variable is U divided by ``scale``, which brings the curvature of
-    its entries near to one.
+    ∇f = λU − (C − G UV)Vᵀ. The variable is Uᵀ divided by ``scale``, which brings the curvature of
+    its entries near to one; transposed, because no product needs its transpose then.
     """
 
     data: AbstractLowRank
     strength: Float[Array, ""]
-    scale: Float[Array, "m r"]
+    scale: Float[Array, "r m"]
 
-    def project(self, v: Float[Array, "m r"], near: Any) -> _Thin:
+    def project(self, v: Float[Array, "r m"], near: Any) -> _Thin:
         del near  # a linear system needs no start
         left = self.scale * v
         right, fitted, pulled = self.data.factor(left, self.strength)
         value = (self.strength * jnp.vdot(left, left) - fitted) / 2
         return _Thin(value, left, right, pulled)
 
-    def envelope(self, v: Float[Array, "m r"], projection: _Thin) -> Float[Array, ""]:
+    def envelope(self, v: Float[Array, "r m"], projection: _Thin) -> Float[Array, ""]:
         left = self.scale * v
         return self.strength * jnp.vdot(left, left) / 2 - jnp.vdot(left, projection.pulled)
 
@@ -106,11 +106,13 @@ def solve_thin(
 
     def round_of(state: _State, width: int) -> _State:
         sizes, chosen = jax.lax.top_k(state.sizes, width)
-        curved = data.curvature[:, None] * sizes
+        curved = sizes[:, None] * data.curvature
         factor = ThinFactor(data, strength, 1 / jnp.sqrt(strength + curved))
-        first = state.columns[:, chosen] * jnp.sqrt(sizes) / factor.scale
+        first = (state.columns[:, chosen] * jnp.sqrt(sizes)).T / factor.scale
         unknown, limit = jnp.full_like(tol, jnp.inf), jnp.minimum(_ROUND, max_steps - state.steps)
-        thin, steps = minimise(factor, first, unknown, tol / 2, limit, memory)
+        # There is room for no more pairs than there are between the steps of a round.
+        pairs = min(memory, _ROUND - 1)
+        thin, steps = minimise(factor, first, unknown, tol / 2, limit, pairs)
         coef, balanced = thin.coef, _balanced(thin)
         pull = _Pull(data, strength, coef)
         gap = _gap(data, strength, thin, pull) / unit
@@ -153,7 +155,7 @@ def _lowered(
 
 def _balanced(thin: _Thin) -> tuple[Float[Array, "m r"], Float[Array, " r"]]:
     """The left singular vectors of UV, and its singular values."""
-    left, tall = jnp.linalg.qr(thin.left)
+    left, tall = jnp.linalg.qr(thin.left.T)
     _, wide = jnp.linalg.qr(thin.right.T)
     turned, sizes, _ = jnp.linalg.svd(tall @ wide.T)
     return left @ turned, sizes
