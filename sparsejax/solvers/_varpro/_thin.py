@@ -14,7 +14,7 @@ from ...penalties._spectral import leading_svd
 from ._low_rank import AbstractLowRank, low_rank
 from ._minimise import AbstractOuterProblem, AbstractProjection, half_square, minimise
 
-_ROUND = 5  # steps of L-BFGS between two looks at the rank
+_ROUND = 6  # steps of L-BFGS between two looks at the rank
 _PATIENCE = 3  # rounds without progress that mean rounding has been reached
 _NEGLIGIBLE = 1e-6  # singular value of B, relative to the largest, that makes room for others
 
