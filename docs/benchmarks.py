@@ -185,6 +185,7 @@ def _lines() -> Iterator[str]:
         "bench.pruning.language",
         _table(
             rows("pruning/language.csv"),
+            pieces="calibration",
             method="method",
             refitted="refit",
             pattern="pattern",
