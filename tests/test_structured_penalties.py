@@ -169,6 +169,15 @@ def test_repeated_and_vanishing_singular_values():
             np.testing.assert_allclose(jacobian[..., i, j], (up - down) / (2 * h), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["nuclear", "schatten", "row-l2"])
+def test_gap_at_a_scale(name, rng):
+    """Singular values are computed once for all scales: the gap is that of the scaled force."""
+    penalty, (w, c) = MATRIX[name](0.4), rng.normal(size=(2, P, TASKS))
+    for scale in (1.0, 0.3, 0.3 * float(penalty.dual_scale(c))):
+        expected = penalty.fenchel_gap(w, scale * c)
+        np.testing.assert_allclose(penalty.scaled_gap(w, c, scale), expected, rtol=1e-12)
+
+
 def test_schatten_between_the_nuclear_norm_and_a_ridge(rng):
     """Also the derivatives of the prox, in everything but q, whose ends these are."""
     change, (d_strength, d_step) = rng.normal(size=(P, TASKS)), (0.2, -0.1)
