@@ -105,23 +105,18 @@ class Spectrum(AbstractLowRank):
             return largest
         return jnp.where(self.rotated, largest, _largest_at_most(self.gram))
 
-    def _curved(self, coef: Float[Array, "m k"]) -> Float[Array, "m k"]:
-        """G B."""
-        scaled, gram = lambda: self.curvature[:, None] * coef, self.gram
-        return scaled() if gram is None else jax.lax.cond(self.rotated, scaled, lambda: gram @ coef)
-
-    def _curved_rows(self, rows: Float[Array, "r m"]) -> Float[Array, "r m"]:
-        """(G Bᵀ)ᵀ."""
+    def _curved(self, rows: Float[Array, "r m"]) -> Float[Array, "r m"]:
+        """(G B)ᵀ for the rows of Bᵀ."""
         scaled, gram = lambda: rows * self.curvature, self.gram
         return scaled() if gram is None else jax.lax.cond(self.rotated, scaled, lambda: rows @ gram)
 
     def pull(self, coef: Float[Array, "m tasks"]) -> Float[Array, "m tasks"]:
-        return self.target - self._curved(coef)
+        return self.target - self._curved(coef.T).T
 
     def factor(
         self, left: Float[Array, "r m"], strength: Float[Array, ""]
     ) -> tuple[Float[Array, "r tasks"], Float[Array, ""], Float[Array, "r m"]]:
-        curved = self._curved_rows(left)
+        curved = self._curved(left)
         rhs = left @ self.target
         factor = jax.scipy.linalg.cho_factor(left @ curved.T + _ridge(left, strength), lower=True)
         right = jax.scipy.linalg.cho_solve(factor, rhs)
@@ -133,7 +128,7 @@ class Spectrum(AbstractLowRank):
         self, left: Float[Array, "m k"], right: Float[Array, "k tasks"]
     ) -> Float[Array, " k"]:
         del right
-        return jnp.sum(left * self._curved(left), axis=0)
+        return jnp.sum(left * self._curved(left.T).T, axis=0)
 
     def lower(self, coef: Float[Array, "..."]) -> Float[Array, "m tasks"]:
         return self.basis.T @ coef.reshape(coef.shape[0], -1)
