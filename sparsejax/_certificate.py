@@ -150,17 +150,18 @@ def _gap_of_dual(
     if isinstance(penalty, Analysis):
         assert dual.penalty is not None
         forces, scale = dual.penalty, penalty.force_scale(dual.penalty)
-        left_over, regularity = residual_of(problem, coef, dual), penalty.force_gap
+        left_over = residual_of(problem, coef, dual)
+        regularity = lambda scale: penalty.force_gap(coef, scale * forces)  # noqa: E731
     else:
         if isinstance(penalty, AbstractGroupSeparablePenalty):
             norms = jnp.sqrt(problem.X.square_norms(jnp.ones(problem.X.shape[0], pull.dtype)))
             pull = penalty.without_rounding(pull, norms * jnp.linalg.norm(dual.loss))
-        forces, scale = pull, penalty.dual_scale(pull)
-        left_over, regularity = 0.0, penalty.fenchel_gap
+        left_over, scale = 0.0, penalty.dual_scale(pull)
+        regularity = lambda scale: penalty.scaled_gap(coef, pull, scale)  # noqa: E731
 
     def gap(scale: Float[Array, ""]) -> Float[Array, ""]:
         data = loss.fenchel_gap(predictions, scale * dual.loss, problem.y)
-        return data + regularity(coef, scale * forces)
+        return data + regularity(scale)
 
     best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(scale)) + left_over
     own = loss.value(predictions, problem.y) + penalty.value(coef)

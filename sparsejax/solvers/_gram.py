@@ -105,7 +105,7 @@ class GramProblem(eqx.Module):
         shrink = self.penalty.dual_scale(c)
         # The better of two dual points, as one computation: it stands in many places.
         factors = jnp.stack([jnp.ones_like(shrink), shrink])
-        gaps = jax.vmap(lambda factor: self.penalty.fenchel_gap(coef, factor * c))(factors)
+        gaps = jax.vmap(lambda factor: self.penalty.scaled_gap(coef, c, factor))(factors)
         gaps = gaps + (1 - factors) ** 2 * residual / 2
         return jnp.maximum(jnp.min(gaps), 0.0)
 
