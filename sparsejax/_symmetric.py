@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 _BLOCK = 64  # rows; narrower ones lose more to overhead than the symmetry saves
+_CHUNK = 128  # rows whose products are added up at once
 
 
 def outer_gram(rows: Float[Array, "k n"]) -> Float[Array, "k k"]:
@@ -29,3 +30,29 @@ def _by_blocks(rows: Float[Array, "k n"]) -> Float[Array, "k k"]:
         return jax.lax.dynamic_update_slice(gram, block.T, (j, i))
 
     return jax.lax.fori_loop(0, starts.shape[1], fill, jnp.zeros((k, k), rows.dtype))
+
+
+def lower_inner_gram(rows: Float[Array, "k n"], count: Int[Array, ""]) -> Float[Array, "n n"]:
+    """rowsᵀ · rows, of which only the lower triangle is sure to be filled.
+
+    All but the first ``count`` rows are zero; on CPU these are not looked at.
+    """
+    if rows.shape[0] % _CHUNK:
+        return rows.T @ rows
+    return jax.lax.platform_dependent(
+        rows, count, cpu=_by_chunks, default=lambda rows, _: rows.T @ rows
+    )
+
+
+def _by_chunks(rows: Float[Array, "k n"], count: Int[Array, ""]) -> Float[Array, "n n"]:
+    n = rows.shape[1]
+    half = n // 2
+
+    def add(i: Int[Array, ""], gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
+        chunk = jax.lax.dynamic_slice_in_dim(rows, i * _CHUNK, _CHUNK)
+        # As an array of its own: XLA's product with a transpose takes nearly twice as long.
+        turned = jax.lax.optimization_barrier(chunk.T)
+        upper = jnp.pad(turned[:half] @ chunk[:, :half], ((0, 0), (0, n - half)))
+        return gram + jnp.concatenate([upper, turned[half:] @ chunk])
+
+    return jax.lax.fori_loop(0, -(-count // _CHUNK), add, jnp.zeros((n, n), rows.dtype))

@@ -42,6 +42,8 @@ QUICK = {"follow": 0.02, "discount": 0.97}
 ALGORITHMS = {
     name: kind(**QUICK) if name != "bc" else kind() for name, kind in rl.ALGORITHMS.items()
 }
+# The published temperature of AWAC, 1/3, lets its policy leave the data here: a milder one beside it.
+ALGORITHMS["awac-1"] = rl.AWAC(temperature=1.0, **QUICK)
 WIDTH, BATCH, KEEP, EVALUATIONS = 128, 64, 0.1, 10
 HEADLINE = ("iterative", "dense", "single-shot", "l2", "dropout", "small")
 SIZES = (500, 1000, 2000, 4000, 10_000)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._symmetric import lower_inner_gram
 from ..penalties._block_matrix import BlockMatrix
 
 Pick = Callable[[Array], Array]  # takes some rows of any array of k rows
@@ -134,7 +135,9 @@ class Columns(AbstractCurvature):
         if half.shape[0] <= half.shape[1]:
             return _solve(half @ half.T, shift, rhs)
         # With B = root·C: (BBᵀ + s·I)⁻¹ = (I − B(BᵀB + s·I)⁻¹Bᵀ)/s.
-        return (rhs - half @ _solve(half.T @ half, shift, rhs @ half)) / shift
+        # What is not used comes last, and is zero in the root.
+        matrix = lower_inner_gram(half, jnp.sum(root.diagonal != 0))
+        return (rhs - half @ _solve(matrix, shift, rhs @ half)) / shift
 
 
 def _solve(
