@@ -29,6 +29,10 @@ STUDIES = {"gap": "nas-bench-201", "skip": "skip-or-conv", "regret": "small"}
 Row = dict[str, object]
 
 
+def settings_of(options: dict[str, int]) -> str:
+    return f"{options['steps']}x{options['batch']}"
+
+
 def searches(
     study: str,
     name: str,
@@ -60,7 +64,7 @@ def searches(
         measured["retrained"] = again.accuracy(task.test)
     else:
         measured["regret"] = table.regret(found.cells)
-    settings = f"{options['steps']}x{options['batch']}"
+    settings = settings_of(options)
     rows = [
         {"relaxation": name, "seed": seed, "settings": settings}
         | {key: value[i].item() for key, value in measured.items()}
@@ -80,7 +84,7 @@ def whole_table(
 ) -> nas.Table:
     """All cells of the small space; kept in a file, which belongs to its settings."""
     space = nas.SPACES[STUDIES["regret"]]
-    settings = f"{options['steps']}x{options['batch']}x{len(seeds)}"
+    settings = f"{settings_of(options)}x{len(seeds)}"
     path = out / f"nas_table_{settings}.csv"
     rows = read(path)
     if not rows:
@@ -100,8 +104,9 @@ def whole_table(
 
 def verdicts(rows: list[dict[str, str]]) -> Iterator[str]:
     """Means with intervals, and the worst."""
-    for name in dict.fromkeys(row["relaxation"] for row in rows):
-        mine = [row for row in rows if row["relaxation"] == name]
+    of = lambda row: (row["relaxation"], row["settings"])  # noqa: E731
+    for name, settings in dict.fromkeys(map(of, rows)):
+        mine = [row for row in rows if of(row) == (name, settings)]
         shown = []
         for key in ("supernet", "discrete", "gap", "retrained", "regret", "skips"):
             if key not in mine[0]:
@@ -110,7 +115,7 @@ def verdicts(rows: list[dict[str, str]]) -> Iterator[str]:
             worst = sample.max() if key in ("gap", "regret", "skips") else sample.min()
             value, low, high = bootstrap(mean, sample)
             shown.append(f"{key} {value:.3f} [{low:.3f}, {high:.3f}] worst {worst:.3f}")
-        yield f"{name:>13} ({len(mine)}): " + "; ".join(shown)
+        yield f"{name:>13} {settings} ({len(mine)}): " + "; ".join(shown)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -140,7 +145,8 @@ def main(arguments: list[str] | None = None) -> None:
             spread = table.accuracies.mean(axis=1)
             print(f"all {len(spread)} cells: {spread.min():.3f} to {spread.max():.3f}")
         for name in names:
-            known = {int(row["seed"]) for row in rows if row["relaxation"] == name}
+            same = {"relaxation": name, "settings": settings_of(sizes)}
+            known = {int(row["seed"]) for row in rows if same.items() <= row.items()}
             seeds = [seed for seed in range(num) if seed not in known]
             if not seeds:
                 continue

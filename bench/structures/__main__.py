@@ -42,6 +42,10 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "golub": golub,
     "text": text,
     "multitask": multitask,
+    # Those of the paper: Poon & Peyré (NeurIPS 2021).
+    "multitask-300": lambda: multitask(300, 1000, 100, rows=5),
+    "multitask-50": lambda: multitask(50, 1200, 20, rows=10),
+    "multitask-30": lambda: multitask(30, 1000, 100, rows=5),
     "trace": synthetic,
     "tecator": tecator,
     "schools": schools,

@@ -6,11 +6,11 @@ import sparsejax as sj
 from bench.structures.case import Case, fractions, solved, squared_gap
 
 
-def multitask(n: int = 300, p: int = 1000, tasks: int = 20) -> Case:
+def multitask(n: int = 300, p: int = 1000, tasks: int = 20, rows: int = 10) -> Case:
     rng = np.random.default_rng(0)
     X = np.asfortranarray(rng.normal(size=(n, p)))
     W = np.zeros((p, tasks))
-    W[:10] = rng.normal(size=(10, tasks))
+    W[:rows] = rng.normal(size=(rows, tasks))
     Y = np.asfortranarray(X @ W + rng.normal(size=(n, tasks)))
 
     def norms(c: np.ndarray) -> np.ndarray:
