@@ -92,10 +92,82 @@ def test_total_variation():
         np.testing.assert_allclose(solution.objective, peer.objective, rtol=1e-7)
 
 
+def _grid_with_groups(strength):
+    return penalties.Analysis(
+        strength, penalties.difference_operator(GRID), penalties.difference_groups(GRID)
+    )
+
+
+def _labels(z, rng):
+    return np.where(z + rng.normal(size=z.size) > 0, 1.0, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "penalty", "draw", "intercept"),
+    [
+        (losses.Logistic, penalties.TotalVariation, _labels, True),
+        pytest.param(
+            losses.Poisson,
+            _grid_with_groups,
+            lambda z, rng: rng.poisson(np.exp(z / 4)).astype(float),
+            True,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            lambda weights: losses.Huber(0.5, weights),
+            penalties.TotalVariation,
+            lambda z, rng: z + rng.standard_t(1.5, z.size),
+            False,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            losses.SquaredHinge, penalties.TotalVariation, _labels, False, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            losses.Gamma,
+            penalties.TotalVariation,
+            lambda z, rng: rng.gamma(2.0, np.exp(z / 4) / 2),
+            True,
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_other_smooth_losses(loss, penalty, draw, intercept):
+    """By Newton's method, with sample weights and an offset; straight pieces included."""
+    pytest.importorskip("cvxpy")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, P))
+    y, offset, weights = draw(X @ STEPS, rng), 0.3 * rng.normal(size=60), rng.uniform(0.5, 2, 60)
+    problem = sj.Problem(X, y, loss(weights), penalty(0.02), intercept, offset)
+    for steps in (2, None):
+        solution = sj.solve(
+            problem, solvers.VarPro(), tol=1e-7, max_steps=steps, throw=steps is None
+        )
+        value = sj.objective(problem, solution.coef, solution.intercept)
+        unit, best = float(objective_at_zero(problem)), reference.optimum_of(X, problem)
+        assert solution.gap * unit >= float(value) - best - 1e-8 * unit
+    np.testing.assert_allclose(value, best, atol=1e-7 * unit)
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        penalties.Analysis(0.05, penalties.difference_operator((P,))),
+        pytest.param(_grid_with_groups(0.05), marks=pytest.mark.slow),
+    ],
+)
+def test_denoising_of_counts(penalty):
+    """Tridiagonal systems, and those of products."""
+    pytest.importorskip("cvxpy")
+    y = np.random.default_rng(0).poisson(np.exp(STEPS + 1)).astype(float)
+    problem = sj.Problem(sj.designs.Identity(P), y, losses.Poisson(), penalty)
+    _check(np.eye(P), problem, tol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("loss", "intercept", "solver", "message"),
     [
-        (losses.Huber(1.0), False, {}, "does not support Huber with Analysis"),
+        (losses.Hinge(), False, {}, "does not support Hinge with Analysis"),
         (losses.Quantile(0.5), True, {}, "does not support Quantile with Analysis"),
         (losses.Squared(), False, {"inner": "cg"}, "for denoising"),
     ],

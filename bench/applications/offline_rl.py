@@ -11,12 +11,16 @@ goes on.
 decided once and against dense networks, and controls. ``full``: all algorithms, tasks and numbers
 of steps, or those that further options name. ``hopper``: pybullet's data in ../shared/data; scored
 in pybullet where that is installed, else by how far actions lie from the expert's. ``vmap``: 20
-seeds at once against one at a time. ``--fast``: fewer steps and seeds.
+seeds at once against one at a time, without compilation, and in processes of their own.
+``--fast``: fewer steps and seeds.
 """
 
 import argparse
 import itertools
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,7 +46,7 @@ QUICK = {"follow": 0.02, "discount": 0.97}
 ALGORITHMS = {
     name: kind(**QUICK) if name != "bc" else kind() for name, kind in rl.ALGORITHMS.items()
 }
-# The published temperature of AWAC, 1/3, lets its policy leave the data here: a milder one beside it.
+# At AWAC's published temperature, 1/3, its policy leaves the data here: a milder one beside it.
 ALGORITHMS["awac-1"] = rl.AWAC(temperature=1.0, **QUICK)
 WIDTH, BATCH, KEEP, EVALUATIONS = 128, 64, 0.1, 10
 HEADLINE = ("iterative", "dense", "single-shot", "l2", "dropout", "small")
@@ -162,6 +166,32 @@ def at_once(width: int, steps: int, num_seeds: int) -> dict[str, object]:
         "width": width,
         "steps": steps,
         "seeds": num_seeds,
+        "compilation": "left out",
+        "seconds_at_once": together,
+        "seconds_one_at_a_time": alone,
+        "ratio": alone / together,
+    }
+
+
+def in_processes(steps: int, num_seeds: int) -> dict[str, object]:
+    """The same of whole runs, each in a process of its own that compiles anew."""
+
+    def seconds(num: int) -> float:
+        environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+        with tempfile.TemporaryDirectory() as out:
+            options = f"--only headline --methods iterative --seeds {num} --steps {steps}"
+            command = [sys.executable, "-m", "bench.applications.offline_rl", *options.split()]
+            start = time.perf_counter()
+            subprocess.run([*command, "--out", out], check=True, env=environment)
+            return time.perf_counter() - start
+
+    alone = float(np.median([seconds(1) for _ in range(3)])) * num_seeds
+    together = seconds(num_seeds)
+    return {
+        "width": WIDTH,
+        "steps": steps,
+        "seeds": num_seeds,
+        "compilation": "included",
         "seconds_at_once": together,
         "seconds_one_at_a_time": alone,
         "ratio": alone / together,
@@ -190,7 +220,9 @@ def main(arguments: list[str] | None = None) -> None:
     rows = read(path)
     for name in options.only:
         if name == "vmap":
-            times = [at_once(width, 200, 4 if options.fast else 20) for width in (16, 64, WIDTH)]
+            seeds = 4 if options.fast else 20
+            times = [at_once(width, 200, seeds) for width in (16, 64, WIDTH)]
+            times += [in_processes(length, seeds) for length in (steps // 10, steps)]
             write([{k: str(v) for k, v in row.items()} for row in times], options.out / VMAP)
             print(*times, sep="\n", flush=True)
             continue

@@ -77,3 +77,15 @@ class Huber(AbstractPointwiseLoss, AbstractPointwiseProximalLoss):
         self, v: Float[Array, "..."], step: Any, y: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return v - step * jnp.clip((v - y) / (1 + step), -self.delta, self.delta)
+
+    def nearest_dual(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        largest = self.delta * self._row_factors(y)
+        return jnp.clip(u, -largest, largest)
+
+    def dual_room(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        factors = self._row_factors(y)
+        return factors * jnp.maximum(self.delta * factors - jnp.abs(u), 0.0)

@@ -64,3 +64,13 @@ class SquaredHinge(AbstractTwoClassLoss, AbstractPointwiseLoss, AbstractPointwis
         self, v: Float[Array, "..."], step: Any, y: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return v + y * jnp.maximum(1 - y * v, 0.0) * (2 * step / (1 + 2 * step))
+
+    def nearest_dual(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        return -y * jnp.maximum(-y * super().nearest_dual(u, y), 0.0)
+
+    def dual_room(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
+        return self._row_factors(y) * jnp.maximum(-y * u, 0.0)

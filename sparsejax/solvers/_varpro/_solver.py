@@ -17,6 +17,7 @@ from ...losses import (
     AbstractVariationalLoss,
     Equality,
 )
+from ...losses._profiled import Profiled
 from ...penalties import (
     AbstractVariationalPenalty,
     Analysis,
@@ -37,6 +38,7 @@ from ._low_rank import per_task
 from ._minimise import minimise
 from ._ridge import WeightedRidge, first_blocks
 from ._smooth import SmoothRidge, has_diagonal_curvature
+from ._smooth_transform import SmoothTransform
 from ._systems import SystemName
 from ._thin import solve_thin
 from ._transform_ridge import TransformRidge, check_transform
@@ -45,6 +47,8 @@ _SYSTEMS = ("auto", "primal", "dual", "cg")
 _FINISH = 1e-6  # relative gap at which the support is taken as found
 _ROUGH = 200  # steps after which the forces of a transform are looked for by other means ...
 _CERTIFYING = 2000  # ... and how many of those
+
+_Outer = WeightedRidge | SmoothRidge | TransformRidge | SmoothTransform
 
 
 class _State(eqx.Module):
@@ -86,9 +90,9 @@ class VarPro(AbstractSolver, AbstractGramSolver):
 
     For ``Analysis`` and ``TotalVariation`` the ridge is one of Dw, and its multipliers a = Dw/W are
     solved for, so that W may vanish; besides least squares and its like, ``Quantile`` is taken
-    (TV-L1), with a weight for every sample too. Those that end at zero only come near. The forces
-    of ``Analysis`` may not be unique, and v then settles slowly: from those found so far,
-    ``PrimalDual`` goes on.
+    (TV-L1), with a weight for every sample too, and smooth losses that are sums over samples, by
+    Newton's method. Those that end at zero only come near. The forces of ``Analysis`` may not be
+    unique, and v then settles slowly: from those found so far, ``PrimalDual`` goes on.
 
     As a solver this is the method of the paper on all features; ``WorkingSet(inner=VarPro())``
     restricts it to a certified working set.
@@ -197,7 +201,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
                 coef = without_resting(problem.penalty, best.coef, best.pull)
                 sparse = iterate_at(problem, coef)
                 best, _ = exact.run(problem, sparse, tol, jnp.minimum(10, max_steps))
-            elif self.finish and not isinstance(outer, TransformRidge):
+            elif self.finish and not isinstance(outer, TransformRidge | SmoothTransform):
                 best = sparsified(outer, best, tol)
             return _State(best, state.steps + steps, state.attempts + 1)
 
@@ -208,11 +212,12 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         final = jax.lax.while_loop(unfinished, attempt, _State(start, zero, zero))
         return final.iterate, {"num_steps": final.steps} | stats
 
-    def _outer(self, problem: Problem) -> WeightedRidge | SmoothRidge | TransformRidge:
+    def _outer(self, problem: Problem) -> _Outer:
+        variational = isinstance(problem.loss, AbstractVariationalLoss)
         if isinstance(problem.penalty, Analysis | TotalVariation):
-            return TransformRidge(problem, self.inner)
-        smooth = not isinstance(problem.loss, AbstractVariationalLoss)
-        return SmoothRidge(problem) if smooth else WeightedRidge(problem, self.inner)
+            smooth = not variational and isinstance(problem.loss, AbstractSmoothLoss)
+            return (SmoothTransform if smooth else TransformRidge)(problem, self.inner)
+        return WeightedRidge(problem, self.inner) if variational else SmoothRidge(problem)
 
     def _exact_solver(self, problem: Problem) -> AbstractSolver | None:
         """What solves on the support, once that is found, or finds the forces of a transform.
@@ -221,7 +226,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
         v is long to settle them, when the coefficients have all their digits.
         """
         if self.finish and isinstance(problem.penalty, Analysis):
-            return PrimalDual()
+            return None if isinstance(problem.loss, Profiled) else PrimalDual()
         if not self.finish or not isinstance(problem.penalty, AbstractVariationalPenalty):
             return None
         if isinstance(problem.loss, AbstractQuadraticLoss):

@@ -23,6 +23,7 @@ from ._elimination import (
 )
 from ._minimise import AbstractOuterProblem, AbstractProjection, half_square
 from ._ridge import FLOOR
+from ._smooth import has_diagonal_curvature
 from ._systems import SystemName
 
 
@@ -52,21 +53,20 @@ class TransformRidge(AbstractOuterProblem):
 
     def __init__(self, problem: Problem, system: SystemName):
         self.problem, y, loss = problem, problem.y, problem.loss
-        self.penalty = _as_analysis(problem)
-        slopes = jnp.broadcast_to(self.penalty.strength, (self.penalty.num_groups,))
-        self.form = SlopeForm(slopes, jnp.zeros_like(slopes))
+        self.penalty = as_analysis(problem)
+        self.form = slopes_of(self.penalty)
         self.root_weights = jnp.sqrt(loss.row_weights(y))
         self.sample_form, self.skew = None, jnp.zeros_like(y)
         if isinstance(loss, Quantile):
             self.sample_form = SlopeForm(self.root_weights / 2, jnp.zeros_like(y))
             self.skew = (loss.level - 0.5) * self.root_weights
-        D, roots = self.penalty.operator, self.root_weights
-        if not _is_denoising(problem):
-            rows = (problem.X.all_columns() * roots).T
-            self.system = Orthogonal(rows, D.all_columns().astype(roots.dtype).T)
+        roots = self.root_weights
+        denoising = denoising_system(problem, self.penalty, roots, system)
+        if denoising is not None:
+            self.system = denoising
             return
-        chain = isinstance(D, GridDifferences) and len(D.grid) == 1 and system != "cg"
-        self.system = (Chain if chain else Products)(D, roots[0])
+        rows = (problem.X.all_columns() * roots).T
+        self.system = Orthogonal(rows, self.penalty.operator.all_columns().astype(roots.dtype).T)
 
     def _weights(self, v: tuple[Any, Any]) -> Pair:
         """T and W."""
@@ -110,15 +110,43 @@ class TransformRidge(AbstractOuterProblem):
         """Where to begin: the best v and t of the coefficients, or of a step from zero."""
         problem, y, loss = self.problem, self.problem.y, self.problem.loss
         h = loss.row_weights(y)
-        pull = rmatvec(problem.X, h * y)
-        mean = jnp.mean(problem.X.square_norms(h))
-        step = pull / jnp.where(mean > 0, mean, 1.0)
-        coef = jnp.where(jnp.any(coef != 0), coef, step)
-        v = _floored(self.form.best(self.penalty.norms(self.penalty.operator.matvec(coef))))
+        v = first_of_norms(problem, self.penalty, self.form, coef, h * y, h)
         if self.sample_form is None:
             return v, loss.first_level(y)
         residual = self.root_weights * (y - problem.X.matvec(coef))
         return v, _floored(self.sample_form.best(residual))
+
+
+def slopes_of(penalty: Analysis) -> SlopeForm:
+    """The variational form of the groups of its transform."""
+    slopes = jnp.broadcast_to(penalty.strength, (penalty.num_groups,))
+    return SlopeForm(slopes, jnp.zeros_like(slopes))
+
+
+def denoising_system(
+    problem: Problem, penalty: Analysis, roots: Float[Array, " n"], system: SystemName
+) -> AbstractElimination | None:
+    """That of X = I, with rows that are all multiplied by the same root; None for others."""
+    if not _is_denoising(problem):
+        return None
+    D = penalty.operator
+    chain = isinstance(D, GridDifferences) and len(D.grid) == 1 and system != "cg"
+    return (Chain if chain else Products)(D, roots[0])
+
+
+def first_of_norms(
+    problem: Problem,
+    penalty: Analysis,
+    form: SlopeForm,
+    coef: Float[Array, " p"],
+    force: Float[Array, " n"],
+    curvature: Float[Array, " n"],
+) -> Float[Array, " b"]:
+    """The best v of the coefficients, or of a step from zero along the pull of ``force``."""
+    mean = jnp.mean(problem.X.square_norms(curvature))
+    step = rmatvec(problem.X, force) / jnp.where(mean > 0, mean, 1.0)
+    coef = jnp.where(jnp.any(coef != 0), coef, step)
+    return _floored(form.best(penalty.norms(penalty.operator.matvec(coef))))
 
 
 def _floored(v: Float[Array, " b"]) -> Float[Array, " b"]:
@@ -131,7 +159,8 @@ def _is_denoising(problem: Problem) -> bool:
     return isinstance(problem.X, Identity) and problem.loss.sample_weight is None
 
 
-def _as_analysis(problem: Problem) -> Analysis:
+def as_analysis(problem: Problem) -> Analysis:
+    """The penalty as one of a transform."""
     penalty = problem.penalty
     if isinstance(penalty, Analysis):
         return penalty
@@ -142,7 +171,8 @@ def check_transform(problem: Problem, system: SystemName) -> None:
     """``TypeError`` for losses and systems that norms of a transform do not go with."""
     loss, name = problem.loss, type(problem.penalty).__name__
     kinked = isinstance(loss, Quantile) and not problem.fit_intercept
-    if not isinstance(loss, AbstractVariationalLoss) and not kinked:
+    smooth = has_diagonal_curvature(problem)
+    if not isinstance(loss, AbstractVariationalLoss) and not kinked and not smooth:
         pair = f"{type(loss).__name__} with {name}"
         raise TypeError(f"VarPro does not support {pair}: use Auto().")
     if system == "cg" and not _is_denoising(problem):
