@@ -103,6 +103,24 @@ def test_a_flat_solution():
     assert solution.kkt < 1e-3
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [losses.SquaredHinge, pytest.param(lambda w: losses.Huber(0.5, w), marks=pytest.mark.slow)],
+)
+def test_losses_with_straight_pieces(loss):
+    """Many samples have a dual at the end of its domain, which no correction may leave."""
+    pytest.importorskip("cvxpy")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2 * P, P))
+    y = np.where(X @ np.repeat([0.0, 1.0, -1.0], 10) + rng.normal(size=2 * P) > 0, 1.0, -1.0)
+    problem = sj.Problem(X, y, loss(rng.uniform(0.5, 2.0, 2 * P)), _isotropic(0.02))
+    solution = sj.solve(problem, tol=1e-8)
+    best = reference.optimum_of(X, problem)
+    np.testing.assert_allclose(solution.objective, best, atol=1e-7 * float(best))
+    early = sj.solve(problem, tol=1e-8, max_steps=20, throw=False)
+    assert early.gap >= float(early.objective) - best - 1e-8
+
+
 @every_kind
 def test_prox_against_an_interior_point_method(make):
     import cvxpy as cp

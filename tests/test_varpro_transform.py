@@ -115,7 +115,7 @@ def _labels(z, rng):
         ),
         pytest.param(
             lambda weights: losses.Huber(0.5, weights),
-            penalties.TotalVariation,
+            _grid_with_groups,
             lambda z, rng: z + rng.standard_t(1.5, z.size),
             False,
             marks=pytest.mark.slow,
