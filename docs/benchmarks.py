@@ -237,7 +237,7 @@ def _lines() -> Iterator[str]:
         ),
     )
     yield from _section(
-        "Policies from small data: interquartile mean scores of 20 seeds",
+        "Policies from small data: interquartile mean scores of 20 seeds (awac-1: temperature 1)",
         "bench.applications.offline_rl --only full hopper",
         _table(
             list(_policies()),

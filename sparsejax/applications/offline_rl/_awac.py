@@ -17,7 +17,8 @@ class AWAC(AbstractAlgorithm):
     Parameters
     ----------
     temperature
-        The smaller, the fewer actions are imitated.
+        The smaller, the fewer actions are imitated. In the units of scaled rewards: where critics
+        are trusted too far, and more data make it worse, raise it.
     cap
         Of the weights.
     discount
