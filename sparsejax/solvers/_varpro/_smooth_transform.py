@@ -177,7 +177,8 @@ class SmoothTransform(AbstractOuterProblem):
             _HALVINGS,
             before.dtype,
         )
-        return at(jnp.where(found, length, 0.0)), found & (after < before - slack)
+        # Where the system has failed, nothing of it is taken.
+        return _select(found, at(length), old), found & (after < before - slack)
 
 
 def _select(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
