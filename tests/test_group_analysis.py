@@ -121,6 +121,22 @@ def test_losses_with_straight_pieces(loss):
     assert early.gap >= float(early.objective) - best - 1e-8
 
 
+@pytest.mark.parametrize("strength", [0.03, pytest.param(0.3, marks=pytest.mark.slow)])
+def test_large_counts(strength):
+    """From zero no correction of the dual succeeds: what it leaves is no place to begin."""
+    pytest.importorskip("cvxpy")
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(25, 12)), np.zeros(12)
+    w[[0, 3, 5, 8, 11]] = rng.normal(size=5)
+    y = rng.poisson(np.exp(X @ w / 2)).astype(float)
+    weights, offset = rng.uniform(0.5, 2.0, 25), 0.3 * rng.normal(size=25)
+    penalty = penalties.Analysis(strength, penalties.difference_operator((3, 4)))
+    problem = sj.Problem(X, y, losses.Poisson(weights), penalty, offset=offset)
+    solution = sj.solve(problem, tol=1e-8)
+    best = reference.optimum_of(X, problem)
+    np.testing.assert_allclose(solution.objective, best, atol=1e-7 * abs(float(best)))
+
+
 @every_kind
 def test_prox_against_an_interior_point_method(make):
     import cvxpy as cp

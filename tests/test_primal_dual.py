@@ -294,7 +294,7 @@ def test_refusals_name_what_is_supported():
     with pytest.raises(TypeError, match=r"Poisson.*ProxNewton"):
         sj.solve(counts, solvers.PrimalDual())
     grid = penalties.Analysis(0.1, np.eye(P))
-    with pytest.raises(TypeError, match=r"Logistic with an intercept: add a feature of ones"):
+    with pytest.raises(TypeError, match=r"Logistic with an intercept: use VarPro"):
         sj.solve(sj.Problem(X, np.sign(y), losses.Logistic(), grid, True))
     huber = sj.Problem(X, y, losses.Huber(), penalties.L1(0.1), True)
     with pytest.raises(TypeError, match=r"Huber.*intercept"):

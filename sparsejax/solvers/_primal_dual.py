@@ -100,7 +100,7 @@ class PrimalDual(AbstractSolver):
         centred = isinstance(loss, AbstractQuadraticLoss | SquareRoot)
         if profiled and isinstance(loss, AbstractSmoothLoss) and not centred:
             if isinstance(problem.penalty, Analysis):
-                others = "add a feature of ones to `X` that the penalty leaves alone instead"
+                others = "use VarPro(), or a feature of ones in `X` that the penalty leaves alone"
             raise TypeError(f"PrimalDual does not support {name} with an intercept: {others}.")
 
     def run(
@@ -135,7 +135,10 @@ class PrimalDual(AbstractSolver):
             best = jax.tree.map(lambda n, b: jnp.where(better, n, b), found, state.best)
             return replace(state, best=best)
 
-        dual = start.dual if start.dual is not None else first_dual(problem, start.predictions)
+        dual = first_dual(problem, start.predictions)
+        if start.dual is not None:  # a correction that has failed may have left it far away
+            given = jnp.isfinite(start.gap)
+            dual = jax.tree.map(lambda new, old: jnp.where(given, new, old), start.dual, dual)
         point = method.at(start.coef, _blocks(dual))
         zero, one, no = jnp.array(0), jnp.ones_like(start.gap), jnp.array(False)
         infeasible = lies_outside_range(problem, least_squares_ray(problem)) if constrained else no
