@@ -8,6 +8,7 @@ import scipy.optimize
 
 import sparsejax as sj
 from sparsejax._certificate import iterate_at
+from sparsejax._symmetric import lower_inner_gram
 from sparsejax.solvers import FISTA, GramCoordinateDescent, GramFISTA
 from sparsejax.solvers._group_blocks import GroupBlocks, has_blocks
 from sparsejax.solvers._kept import KeptColumns
@@ -97,3 +98,11 @@ def test_who_sweeps(data, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert isinstance(_approach_of(small), GramFISTA)
+
+
+@pytest.mark.parametrize("count", [0, 5, 200, 256])
+def test_gram_matrix_of_the_rows_in_use(count):
+    """The lower triangle of rowsᵀ·rows, for an odd number of columns; rows beyond are zero."""
+    rows = np.random.default_rng(0).normal(size=(256, 33)) * (np.arange(256) < count)[:, None]
+    found = jax.jit(lower_inner_gram)(rows, jnp.array(count))
+    np.testing.assert_allclose(np.tril(found), np.tril(rows.T @ rows), atol=1e-12)
