@@ -7,9 +7,12 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 _Module = TypeVar("_Module", bound=eqx.Module)
 _Result = TypeVar("_Result")
+_Tree = TypeVar("_Tree")
 
 
 def replace(module: _Module, **changes: Any) -> _Module:
@@ -22,6 +25,11 @@ def replace(module: _Module, **changes: Any) -> _Module:
         value = changes[field.name] if field.name in changes else getattr(module, field.name)
         object.__setattr__(new, field.name, value)
     return new
+
+
+def select(condition: Bool[Array, ""], yes: _Tree, no: _Tree) -> _Tree:
+    """``jnp.where`` for all arrays of two modules that are alike."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 def invoke(module: eqx.Module, method: str, *args: Any) -> Any:

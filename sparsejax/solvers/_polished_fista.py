@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._first_order import largest_eigenvalue, wave
-from .._modules import replace
+from .._modules import replace, select
 from .._problem import Problem
 from .._together import largest
 from ..penalties import AbstractNewtonPenalty
@@ -82,13 +82,13 @@ class PolishedFISTA(AbstractGramSolver):
                 polish = lambda: _polished(problem, coef, pull)  # noqa: E731
                 polished = jax.lax.cond(needed, polish, lambda: new)
                 taken = polished.gap < new.gap
-                new = _select(taken, polished, new)
+                new = select(taken, polished, new)
                 point = jnp.where(taken, problem.unit * new.coef, state.point)
                 lookahead = jnp.where(taken, point, state.lookahead)
                 momentum = jnp.where(taken, 1.0, state.momentum)
                 state = replace(state, point=point, lookahead=lookahead, momentum=momentum)
             idle = jnp.where(new.gap < 0.9 * state.best.gap, 0, state.idle + 1)
-            best = _select(new.gap < state.best.gap, new, state.best)
+            best = select(new.gap < state.best.gap, new, state.best)
             return replace(state, best=best, count=state.count + 1, idle=idle)
 
         given = _Point(problem.start_coef, problem.gap(problem.start_coef, problem.pull))
@@ -110,7 +110,3 @@ def _polished(problem: GramProblem, coef: Float[Array, " k"], pull: Float[Array,
     change = problem.scale * moved - problem.start
     gap = problem.gap(moved, problem.pull - problem.matvec(change))
     return _Point(moved, jnp.where(jnp.isnan(gap), jnp.inf, gap))
-
-
-def _select(condition: Bool[Array, ""], yes: _Point, no: _Point) -> _Point:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

@@ -12,7 +12,7 @@ from .._certificate import Iterate, iterate_at, objective_at, unit_of_gaps
 from .._dual import Dual, first_dual, needs_dual, within_range
 from .._first_order import largest_eigenvalue, wave
 from .._infeasible import least_squares_ray, lies_outside_range
-from .._modules import replace
+from .._modules import replace, select
 from .._problem import Problem, matvec, rmatvec
 from ..losses import (
     AbstractProximalLoss,
@@ -132,13 +132,11 @@ class PrimalDual(AbstractSolver):
         def certified(state: _State) -> _State:
             found = _evaluated(problem, state.moved)
             better = (found.gap <= state.best.gap) | ~jnp.isfinite(state.best.gap)
-            best = jax.tree.map(lambda n, b: jnp.where(better, n, b), found, state.best)
-            return replace(state, best=best)
+            return replace(state, best=select(better, found, state.best))
 
         dual = first_dual(problem, start.predictions)
         if start.dual is not None:  # a correction that has failed may have left it far away
-            given = jnp.isfinite(start.gap)
-            dual = jax.tree.map(lambda new, old: jnp.where(given, new, old), start.dual, dual)
+            dual = select(jnp.isfinite(start.gap), start.dual, dual)
         point = method.at(start.coef, _blocks(dual))
         zero, one, no = jnp.array(0), jnp.ones_like(start.gap), jnp.array(False)
         infeasible = lies_outside_range(problem, least_squares_ray(problem)) if constrained else no

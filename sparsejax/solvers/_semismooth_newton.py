@@ -1,12 +1,11 @@
 """Newton's method on the signed support, made global by proximal-point steps."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._modules import select
 from .._problem import Problem
 from ..penalties import AbstractNewtonPenalty
 from ._gram import MANY, AbstractGramSolver, GramProblem
@@ -134,7 +133,7 @@ class SemismoothNewton(AbstractGramSolver):
         # On the support alone (G + ∇²g) δ = c − ∇g is solved, up to a ridge at rounding.
         slope = problem.penalty.local_gradient(coef) / problem.scale
         limit = jnp.where(alone, largest, state.step)
-        root = _select(alone, problem.support_root(coef, limit), problem.prox_root(v, limit))
+        root = select(alone, problem.support_root(coef, limit), problem.prox_root(v, limit))
         residual = jnp.where(alone, current.pull - slope, curved)
 
         def stay() -> tuple[Float[Array, " k"], ...]:
@@ -150,7 +149,7 @@ class SemismoothNewton(AbstractGramSolver):
             return moved, direction, problem.matvec(direction)
 
         moved, direction, curved_direction = jax.lax.cond(solved, stay, move)
-        best = _select(alone, state.best, _better(state.best, current))
+        best = select(alone, state.best, _better(state.best, current))
         counted = eqx.tree_at(lambda s: (s.count, s.best), state, (state.count + 1, best))
 
         def newton() -> _State:
@@ -176,7 +175,7 @@ class SemismoothNewton(AbstractGramSolver):
             (problem.scale * current.coef, current.pull, jnp.array(1), current),
         )
         settled = _is_settled(problem, current.coef, current.pull)
-        return _select(settled, trying, self._recentre(problem, state, current, largest))
+        return select(settled, trying, self._recentre(problem, state, current, largest))
 
     def _after_trial(
         self, problem: GramProblem, state: _State, new: _Candidate, largest: float
@@ -193,7 +192,7 @@ class SemismoothNewton(AbstractGramSolver):
             state,
             (problem.scale * new.coef, new.pull, state.trials + 1, attempt),
         )
-        onward = _select(promising, again, self._recentre(problem, state, attempt, largest))
+        onward = select(promising, again, self._recentre(problem, state, attempt, largest))
         return eqx.tree_at(lambda s: s.best, onward, _better(state.best, new))
 
     def _recentre(
@@ -254,13 +253,9 @@ def _candidate(
     return _Candidate(coef, pull, jnp.where(jnp.isnan(gap), jnp.inf, gap))
 
 
-def _select(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
-
-
 def _better(old: _Candidate, new: _Candidate) -> _Candidate:
     """Not worse is better: a later point is nearer even where the gap no longer resolves it."""
-    return _select(new.gap <= old.gap * (1 + 100 * jnp.finfo(old.gap.dtype).eps), new, old)
+    return select(new.gap <= old.gap * (1 + 100 * jnp.finfo(old.gap.dtype).eps), new, old)
 
 
 def _is_solved(state: _State, u: Float[Array, " k"], curved: Float[Array, " k"]) -> Bool[Array, ""]:

@@ -1,6 +1,6 @@
 """Variable projection for norms of a linear transform, with losses that are not quadratic."""
 
-from typing import Any, cast
+from typing import cast
 
 import equinox as eqx
 import jax
@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..._backtracking import backtracked
 from ..._certificate import Iterate, iterate_at
 from ..._dual import Dual, needs_dual
+from ..._modules import select
 from ..._problem import Problem
 from ...losses import AbstractPointwiseLoss
 from ...losses._profiled import Profiled
@@ -97,7 +98,7 @@ class SmoothTransform(AbstractOuterProblem):
 
         def step(state: _State) -> _State:
             # Other weights ask for other coefficients: the first step is measured from zero.
-            old = _select(state.steps == 0, zero, state.point)
+            old = select(state.steps == 0, zero, state.point)
             new, descends = self._between(weights, old, self._newton(weights, state.point))
             error = self._error(new)
             # Where descent is lost in rounding, forces may still come nearer.
@@ -178,8 +179,4 @@ class SmoothTransform(AbstractOuterProblem):
             before.dtype,
         )
         # Where the system has failed, nothing of it is taken.
-        return _select(found, at(length), old), found & (after < before - slack)
-
-
-def _select(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+        return select(found, at(length), old), found & (after < before - slack)
