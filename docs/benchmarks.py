@@ -200,7 +200,7 @@ def _lines() -> Iterator[str]:
             rows("pruning/slim.csv"),
             model="model",
             **{"MACs": "macs", "MACs, slim": "macs_slim"},
-            **{"times faster": _short("times_faster")},
+            **{"times faster": _short("times_faster"), "packed": _short("times_faster_packed")},
             difference=_short("difference"),
         ),
     )

@@ -42,7 +42,8 @@ PROMISED = {
     "streaming": "accumulate Moments npy_chunks parquet_chunks",
     "nn": "Unstructured NM Block Channel magnitude_masks apply_masks sparsity_report prune_updates "
     "prox_updates penalise sparsegpt wanda refit sds prune_layerwise factorise "
-    "cost Cost count_macs slim shared_masks BorderedConv SparseLinear",
+    "cost Cost count_macs slim shared_masks BorderedConv SparseLinear "
+    "PackedConv2d pack_columns",
     "applications.language": "AbstractLanguageModel Llama LlamaConfig GPT GPTConfig load "
     "load_tokeniser save chunks cross_entropy perplexity prune Pruned smollm2_path",
     "applications.vision": "ResNet cifar_resnet resnet50 mask_sparsity MaskSparse Steps "

@@ -21,6 +21,7 @@ from ._masks import (
 )
 from ._methods import Refitted as Refitted
 from ._nm import NM as NM
+from ._packed_conv import PackedConv2d as PackedConv2d, pack_columns as pack_columns
 from ._pattern import AbstractPattern as AbstractPattern
 from ._penalise import penalise as penalise
 from ._prox_updates import ProxState as ProxState, prox_updates as prox_updates

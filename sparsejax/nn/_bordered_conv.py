@@ -42,9 +42,12 @@ class BorderedConv(eqx.nn.Conv):
         return new
 
     def __call__(self, x: Float[Array, "in ..."], *, key: Any = None) -> Float[Array, "out ..."]:
+        return super().__call__(x, key=key) + self.added(x)
+
+    def added(self, x: Float[Array, "in ..."]) -> Float[Array, "out ..."]:
+        """What the constant channels add, which is the same for all inputs of that shape."""
         ones = jnp.ones((1, 1, *x.shape[1:]), x.dtype)
-        # It is the same for every image of a batch, and computed once under `vmap`.
-        added = lax.conv_general_dilated(
+        # It is computed once under `vmap`.
+        return lax.conv_general_dilated(
             ones, self.border, self.stride, self.padding, rhs_dilation=self.dilation
-        )
-        return super().__call__(x, key=key) + added[0]
+        )[0]
