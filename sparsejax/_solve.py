@@ -208,8 +208,7 @@ def _solve(
     tol = reachable(centred, tol)
     if init is None:
         init = jnp.zeros(problem.coef_shape, problem.X.dtype)
-    # Into the domain of the penalty: the smallest step leaves all other points where they are.
-    start = centred.penalty.prox(init, jnp.finfo(init.dtype).tiny)
+    start = centred.penalty.into_domain(init)
     final, stats = run_solver(centred, solver, start, tol, max_steps)
     none = jnp.zeros(final.coef.shape[1:], tol.dtype)
     solution = Solution(

@@ -47,6 +47,10 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "multitask-50": lambda: multitask(50, 1200, 20, rows=10),
     "multitask-30": lambda: multitask(30, 1000, 100, rows=5),
     "trace": synthetic,
+    # The same: trace norm on its sizes of several tasks.
+    "trace-300": lambda: synthetic(300, 1000, 100),
+    "trace-50": lambda: synthetic(50, 1200, 20),
+    "trace-30": lambda: synthetic(30, 1000, 100),
     "tecator": tecator,
     "schools": schools,
     "pursuit": basis_pursuit,

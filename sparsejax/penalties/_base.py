@@ -32,6 +32,10 @@ class AbstractPenalty(eqx.Module):
     def prox(self, v: Float[Array, " p"], step: Float[Array, "..."] | float) -> Float[Array, " p"]:
         """argmin_u ‖u − v‖²/2 + step·g(u); separable penalties take one step per coordinate."""
 
+    def into_domain(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
+        """The nearest point where g is finite: by the smallest step, after which zeros are exact."""
+        return self.prox(w, jnp.finfo(w.dtype).tiny)
+
     @abc.abstractmethod
     def subdiff_distance(
         self, w: Float[Array, " p"], grad: Float[Array, " p"]

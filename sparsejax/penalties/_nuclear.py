@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from .._arrays import inexact
 from ._groups import ratio
-from ._spectral import AbstractSpectral, spectral_norm
+from ._spectral import AbstractSpectral, aligned_forces, slack_of, spectral_norm
 
 
 class Nuclear(AbstractSpectral):
@@ -44,6 +44,10 @@ class Nuclear(AbstractSpectral):
     strength: Float[Array, ""] = eqx.field(converter=inexact("strength"))
     shape: tuple[int, int] | None = eqx.field(default=None, static=True)
 
+    def value(self, w: Float[Array, "p *tasks"]) -> Float[Array, ""]:
+        # With vectors, which are not needed: compiled together, ``subdiff_distance`` shares them.
+        return self.strength * jnp.sum(jnp.linalg.svd(self.matrix(w), full_matrices=False)[1])
+
     def sizes_value(self, sizes: Float[Array, " r"]) -> Float[Array, " r"]:
         return self.strength * sizes
 
@@ -69,9 +73,16 @@ class Nuclear(AbstractSpectral):
         inside = ratio(duals, self.strength) <= slack
         return jnp.where(inside, sizes * (self.strength - duals), jnp.inf)
 
+    def scaled_gap(
+        self, w: Float[Array, "p *tasks"], c: Float[Array, "p *tasks"], scale: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        # Σ σ(λ − γ) + σ(γ − uᵀcv): of the γ none but the largest counts, for less than all of them.
+        sizes, aligned = aligned_forces(self.matrix(w), self.matrix(c))
+        inside = ratio(scale * self.strength_max(c), self.strength) <= slack_of(c)
+        return jnp.where(inside, jnp.sum(sizes * (self.strength - scale * aligned)), jnp.inf)
+
     def dual_scale(self, c: Float[Array, "p *tasks"]) -> Float[Array, ""]:
-        largest = jnp.max(self._sizes(c))  # which the gap of c itself asks for too
-        return 1.0 / jnp.maximum(1.0, ratio(largest, self.strength))
+        return 1.0 / jnp.maximum(1.0, ratio(self.strength_max(c), self.strength))
 
     def strength_max(self, c: Float[Array, "p *tasks"]) -> Float[Array, ""]:
         return spectral_norm(self.matrix(c))

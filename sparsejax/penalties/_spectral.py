@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._checks import check_nonnegative, is_nonnegative
+from .._together import largest
 from ._base import AbstractStrengthPenalty
 from ._groups import root
 
@@ -69,6 +70,9 @@ class AbstractSpectral(AbstractStrengthPenalty):
     def prox(self, v: Float[Array, "p *tasks"], step: Any) -> Float[Array, "p *tasks"]:
         return _prox(self, self.matrix(v), jnp.asarray(step, v.dtype)).reshape(v.shape)
 
+    def into_domain(self, w: Float[Array, "p *tasks"]) -> Float[Array, "p *tasks"]:
+        return w  # φ is finite: there is nothing to decompose
+
     def subdiff_distance(
         self, w: Float[Array, "p *tasks"], grad: Float[Array, "p *tasks"]
     ) -> Float[Array, "p *tasks"]:
@@ -103,14 +107,31 @@ class AbstractSpectral(AbstractStrengthPenalty):
         self, w: Float[Array, "p *tasks"], c: Float[Array, "p *tasks"], scale: Float[Array, ""]
     ) -> Float[Array, ""]:
         # That of the singular values, and what the singular vectors miss of von Neumann's bound.
-        left, sizes, right = jnp.linalg.svd(self.matrix(w), full_matrices=False)
-        aligned = jnp.sum(left * (self.matrix(c) @ right.T), axis=0)
-        duals, slack = self._sizes(c), 1 + (4 + c.size) * float(jnp.finfo(c.dtype).eps)
-        gap = jnp.sum(self.sizes_gap(sizes, scale * duals, slack))
+        sizes, aligned = aligned_forces(self.matrix(w), self.matrix(c))
+        duals = self._sizes(c)
+        gap = jnp.sum(self.sizes_gap(sizes, scale * duals, slack_of(c)))
         return gap + scale * jnp.sum(sizes * (duals - aligned))
 
     def _sizes(self, w: Float[Array, "p *tasks"]) -> Float[Array, " r"]:
         return jnp.linalg.svd(self.matrix(w), compute_uv=False)
+
+
+def aligned_forces(
+    w: Float[Array, "p tasks"], c: Float[Array, "p tasks"]
+) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
+    """The singular values σ of W = U Σ Vᵀ and the forces uᵀc v along them: for free at zero."""
+
+    def known() -> tuple[Array, Array]:
+        left, sizes, right = jnp.linalg.svd(w, full_matrices=False)
+        return sizes, jnp.sum(left * (c @ right.T), axis=0)
+
+    nothing = jnp.zeros(min(w.shape), w.dtype)
+    return jax.lax.cond(largest(jnp.any(w != 0)), known, lambda: (nothing, nothing))
+
+
+def slack_of(c: Float[Array, "..."]) -> float:
+    """Up to what part of its bound a singular value may be, since it is rounded."""
+    return 1 + (4 + c.size) * float(jnp.finfo(c.dtype).eps)
 
 
 def spectral_norm(x: Float[Array, "p tasks"]) -> Float[Array, ""]:

@@ -74,7 +74,7 @@ class PolishedFISTA(AbstractGramSolver):
             state = jax.lax.fori_loop(0, self.iterations, iterate, state)
             pull = problem.pull - problem.matvec(state.point - start)
             # In the units of the penalty, so that zeros are exact.
-            coef = problem.penalty.prox(state.point / problem.unit, jnp.finfo(tol.dtype).tiny)
+            coef = problem.penalty.into_domain(state.point / problem.unit)
             new = _Point(coef, problem.gap(coef, pull))
             if smooth:
                 # Of a batch, all take the step as long as one needs it.
@@ -105,8 +105,7 @@ def _polished(problem: GramProblem, coef: Float[Array, " k"], pull: Float[Array,
     root = problem.support_root(coef, limit)
     rhs = root.matvec(pull - slope)
     correction = root.matvec(problem.solve_shifted(root, 1 / limit, rhs, problem.widths))
-    moved = coef + correction / problem.scale
-    moved = problem.penalty.prox(moved, jnp.finfo(coef.dtype).tiny)
+    moved = problem.penalty.into_domain(coef + correction / problem.scale)
     change = problem.scale * moved - problem.start
     gap = problem.gap(moved, problem.pull - problem.matvec(change))
     return _Point(moved, jnp.where(jnp.isnan(gap), jnp.inf, gap))

@@ -143,7 +143,7 @@ class SemismoothNewton(AbstractGramSolver):
             rhs = root.matvec(residual)
             solution = problem.solve_shifted(root, 1 / limit, rhs, problem.support_sizes)
             correction = root.matvec(solution)
-            moved = problem.penalty.prox(coef + correction / problem.scale, jnp.finfo(u.dtype).tiny)
+            moved = problem.penalty.into_domain(coef + correction / problem.scale)
             onward = problem.scale * (moved - coef)
             direction = jnp.where(alone, onward, change - correction)
             return moved, direction, problem.matvec(direction)
