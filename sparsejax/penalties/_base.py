@@ -33,7 +33,7 @@ class AbstractPenalty(eqx.Module):
         """argmin_u ‖u − v‖²/2 + step·g(u); separable penalties take one step per coordinate."""
 
     def into_domain(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
-        """The nearest point where g is finite: by the smallest step, after which zeros are exact."""
+        """The nearest point where g is finite: after the smallest step zeros are exact."""
         return self.prox(w, jnp.finfo(w.dtype).tiny)
 
     @abc.abstractmethod
