@@ -162,15 +162,7 @@ def at_once(width: int, steps: int, num_seeds: int) -> dict[str, object]:
 
     alone = float(np.median([seconds([seed]) for seed in range(3)])) * num_seeds
     together = seconds(range(num_seeds))
-    return {
-        "width": width,
-        "steps": steps,
-        "seeds": num_seeds,
-        "compilation": "left out",
-        "seconds_at_once": together,
-        "seconds_one_at_a_time": alone,
-        "ratio": alone / together,
-    }
+    return compared(width, steps, num_seeds, "left out", together, alone)
 
 
 def in_processes(steps: int, num_seeds: int) -> dict[str, object]:
@@ -187,11 +179,18 @@ def in_processes(steps: int, num_seeds: int) -> dict[str, object]:
 
     alone = float(np.median([seconds(1) for _ in range(3)])) * num_seeds
     together = seconds(num_seeds)
+    return compared(WIDTH, steps, num_seeds, "included", together, alone)
+
+
+def compared(
+    width: int, steps: int, num_seeds: int, compilation: str, together: float, alone: float
+) -> dict[str, object]:
+    """A row of what it takes at once and one at a time."""
     return {
-        "width": WIDTH,
+        "width": width,
         "steps": steps,
         "seeds": num_seeds,
-        "compilation": "included",
+        "compilation": compilation,
         "seconds_at_once": together,
         "seconds_one_at_a_time": alone,
         "ratio": alone / together,
