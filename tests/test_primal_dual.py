@@ -295,7 +295,7 @@ def test_refusals_name_what_is_supported():
         sj.solve(counts, solvers.PrimalDual())
     grid = penalties.Analysis(0.1, np.eye(P))
     with pytest.raises(TypeError, match=r"Logistic with an intercept: use VarPro"):
-        sj.solve(sj.Problem(X, np.sign(y), losses.Logistic(), grid, True))
+        sj.solve(sj.Problem(X, np.sign(y), losses.Logistic(), grid, True), solvers.PrimalDual())
     huber = sj.Problem(X, y, losses.Huber(), penalties.L1(0.1), True)
     with pytest.raises(TypeError, match=r"Huber.*intercept"):
         sj.solve(huber, solvers.PrimalDual())

@@ -149,6 +149,17 @@ def test_other_smooth_losses(loss, penalty, draw, intercept):
     np.testing.assert_allclose(value, best, atol=1e-7 * unit)
 
 
+def test_is_chosen_where_an_intercept_leaves_no_proximal_operator():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, P))
+    penalty = penalties.Analysis(0.05, penalties.difference_operator((P,)))
+    problem = sj.Problem(X, _labels(X @ STEPS, rng), losses.Logistic(), penalty, True)
+    solution = sj.solve(problem, tol=1e-7)
+    assert solution.stats.solver == "VarPro"
+    plain = sj.Problem(X, problem.y, losses.Logistic(), penalty)
+    assert type(solvers.Auto().choose(plain)) is solvers.PrimalDual
+
+
 @pytest.mark.parametrize(
     "penalty",
     [

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._backtracking import backtracked
-from ._base import AbstractSmoothLoss
+from ._base import AbstractLoss, AbstractSmoothLoss
 
 _MAX_STEPS = 100
 _HALVINGS = 60
@@ -118,6 +118,11 @@ class Profiled(AbstractSmoothLoss):
 
     def outputs(self, y: Float[Array, "n ..."]) -> tuple[int, ...]:
         return self.loss.outputs(y)
+
+
+def unprofiled(loss: AbstractLoss) -> AbstractLoss:
+    """The loss as a function of all predictions."""
+    return loss.loss if isinstance(loss, Profiled) else loss
 
 
 def _solve(

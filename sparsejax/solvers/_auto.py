@@ -25,7 +25,8 @@ class Auto(AbstractSolver):
     that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
     Bregman for hard constraints where the penalty allows, unless they are many and sparse, FISTA
     for denoising by ``Analysis``, and PrimalDual for those, for other losses without a gradient and
-    for other ``Analysis``. For concave penalties, working sets where the loss is quadratic
+    for other ``Analysis``, but VarPro where an intercept takes the loss's proximal operator from
+    it. For concave penalties, working sets where the loss is quadratic
     (coordinate descent where the slope at zero is infinite) and proximal Newton over them where it
     is a smooth sum over samples, IRLS for hard constraints; else, and for groups, rows and singular
     values, FISTA where the curvature of the loss is bounded, else MultiStage. For ``Cardinality``,

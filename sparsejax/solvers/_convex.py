@@ -4,14 +4,14 @@ from .._dual import needs_dual
 from .._problem import Problem
 from ..designs import Dense, Sparse
 from ..designs._base import underlying
-from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
+from ..losses import AbstractLoss, AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
 from ..losses._profiled import Profiled
 from ..losses._tilted import Tilted
 from ..penalties import AbstractNewtonPenalty, Analysis, Nuclear
 from ._base import AbstractSolver
 from ._bregman import Bregman
 from ._fista import FISTA, is_denoising
-from ._primal_dual import PrimalDual
+from ._primal_dual import PrimalDual, lacks_prox
 from ._prox_newton import ProxNewton, quadratic_solver
 from ._varpro import VarPro, per_task
 
@@ -23,17 +23,26 @@ _DIAGONALISED = 1000  # side of a design up to which its eigenvectors are soon f
 
 def convex_solver(problem: Problem) -> AbstractSolver:
     """The solver of choice where the penalty is convex."""
+    pointwise = isinstance(_bare(problem.loss), AbstractPointwiseLoss)
     if needs_dual(problem):
         if _is_pursuit(problem):
             return Bregman()
-        analysis = isinstance(problem.penalty, Analysis)
-        return FISTA() if analysis and is_denoising(problem) else PrimalDual()
+        if isinstance(problem.penalty, Analysis):
+            if is_denoising(problem):
+                return FISTA()
+            if pointwise and lacks_prox(problem):
+                return VarPro()
+        return PrimalDual()
     if isinstance(problem.loss, AbstractQuadraticLoss):
         return VarPro() if _is_thin(problem) else quadratic_solver(problem)
-    loss = problem.loss
+    return ProxNewton() if pointwise else FISTA()
+
+
+def _bare(loss: AbstractLoss) -> AbstractLoss:
+    """The loss that users know."""
     while isinstance(loss, Profiled | Tilted):
         loss = loss.loss
-    return ProxNewton() if isinstance(loss, AbstractPointwiseLoss) else FISTA()
+    return loss
 
 
 def _is_pursuit(problem: Problem) -> bool:

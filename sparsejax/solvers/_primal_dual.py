@@ -21,7 +21,7 @@ from ..losses import (
     Equality,
     SquareRoot,
 )
-from ..losses._profiled import Profiled
+from ..losses._profiled import unprofiled
 from ..penalties import Analysis
 from ._base import AbstractSolver, check_convex
 
@@ -89,16 +89,13 @@ class PrimalDual(AbstractSolver):
 
     def check(self, problem: Problem) -> None:
         check_convex(self, problem)
-        loss = problem.loss
-        profiled = problem.fit_intercept or isinstance(loss, Profiled)
-        loss = loss.loss if isinstance(loss, Profiled) else loss
+        loss = unprofiled(problem.loss)
         name, others = type(loss).__name__, "use FISTA() or ProxNewton()"
         if not isinstance(loss, AbstractProximalLoss):
             raise TypeError(
                 f"PrimalDual does not support {name}, which has no proximal operator: {others}."
             )
-        centred = isinstance(loss, AbstractQuadraticLoss | SquareRoot)
-        if profiled and isinstance(loss, AbstractSmoothLoss) and not centred:
+        if lacks_prox(problem):
             if isinstance(problem.penalty, Analysis):
                 others = "use VarPro(), or a feature of ones in `X` that the penalty leaves alone"
             raise TypeError(f"PrimalDual does not support {name} with an intercept: {others}.")
@@ -255,6 +252,14 @@ def _primal_step(problem: Problem, coef: Array, pull: Array, tau: Array) -> Arra
     if isinstance(problem.penalty, Analysis):
         return coef - tau * pull
     return problem.penalty.prox(coef - tau * pull, tau)
+
+
+def lacks_prox(problem: Problem) -> bool:
+    """Whether an intercept takes from a smooth loss the proximal operator that it has."""
+    loss = unprofiled(problem.loss)
+    profiled = problem.fit_intercept or loss is not problem.loss
+    centred = isinstance(loss, AbstractQuadraticLoss | SquareRoot)
+    return profiled and isinstance(loss, AbstractSmoothLoss) and not centred
 
 
 def step_sizes(problem: Problem) -> tuple[Float[Array, ""], tuple[Float[Array, ""], ...]]:

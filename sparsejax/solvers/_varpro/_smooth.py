@@ -12,7 +12,7 @@ from ..._backtracking import backtracked
 from ..._certificate import Iterate, iterate_at
 from ..._problem import Problem, matvec, rmatvec
 from ...losses import AbstractPointwiseLoss
-from ...losses._profiled import Profiled
+from ...losses._profiled import unprofiled
 from ...penalties._base import per_row
 from ...penalties._variational import AbstractVariationalForm
 from ._minimise import AbstractOuterProblem, AbstractProjection, half_square
@@ -146,5 +146,5 @@ class SmoothRidge(AbstractOuterProblem):
 
 def has_diagonal_curvature(problem: Problem) -> bool:
     """Whether the loss is a sum over samples of functions of one prediction each."""
-    loss = problem.loss.loss if isinstance(problem.loss, Profiled) else problem.loss
+    loss = unprofiled(problem.loss)
     return isinstance(loss, AbstractPointwiseLoss) and not problem.loss.outputs(problem.y)
