@@ -34,7 +34,7 @@ class AbstractPenalty(eqx.Module):
 
     def into_domain(self, w: Float[Array, " p"]) -> Float[Array, " p"]:
         """The nearest point where g is finite: after the smallest step zeros are exact."""
-        return self.prox(w, jnp.finfo(w.dtype).tiny)
+        return self.prox(w, float(jnp.finfo(w.dtype).tiny))
 
     @abc.abstractmethod
     def subdiff_distance(
