@@ -178,6 +178,18 @@ def test_gap_at_a_scale(name, rng):
         np.testing.assert_allclose(penalty.scaled_gap(w, c, scale), expected, rtol=1e-12)
 
 
+def test_gap_of_the_nuclear_norm_is_that_of_its_definition(rng):
+    """λ‖W‖* − ⟨W, C⟩ where the largest singular value of C is at most λ; else there is none."""
+    W, C = rng.normal(size=(2, P, TASKS))
+    C /= np.linalg.norm(C, 2)
+    gap = lambda W, C: float(compiled(penalties.Nuclear(0.4).fenchel_gap, W, C))  # noqa: E731
+    expected = 0.4 * np.linalg.norm(W, "nuc") - np.sum(W * 0.4 * C)
+    np.testing.assert_allclose(gap(W, 0.4 * C), expected, rtol=1e-12)
+    assert gap(0 * W, 0.4 * C) == 0
+    for coef in (W, 0 * W):
+        assert gap(coef, 0.4 * (1 + 1e-9) * C) == np.inf
+
+
 def test_schatten_between_the_nuclear_norm_and_a_ridge(rng):
     """Also the derivatives of the prox, in everything but q, whose ends these are."""
     change, (d_strength, d_step) = rng.normal(size=(P, TASKS)), (0.2, -0.1)
