@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._problem import Problem, rmatvec
-from .losses import AbstractSmoothLoss
+from .losses import AbstractQuadraticLoss, AbstractSmoothLoss, SquareRoot
+from .losses._profiled import unprofiled
 from .losses._profiled_kinks import ProfiledKinks
 from .penalties import AbstractGroupSeparablePenalty
 from .penalties._analysis import Analysis
@@ -38,6 +39,14 @@ def needs_dual(problem: Problem) -> bool:
     """Whether a certificate takes more than the coefficients."""
     smooth = isinstance(problem.loss, AbstractSmoothLoss)
     return not smooth or isinstance(problem.penalty, Analysis)
+
+
+def lacks_prox(problem: Problem) -> bool:
+    """Whether an intercept takes from a smooth loss the proximal operator that it has."""
+    loss = unprofiled(problem.loss)
+    profiled = problem.fit_intercept or loss is not problem.loss
+    centred = isinstance(loss, AbstractQuadraticLoss | SquareRoot)
+    return profiled and isinstance(loss, AbstractSmoothLoss) and not centred
 
 
 def generic_solver(problem: Problem) -> str:

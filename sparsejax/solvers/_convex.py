@@ -1,6 +1,6 @@
 """The choice for convex problems, which those of other problems come down to."""
 
-from .._dual import needs_dual
+from .._dual import lacks_prox, needs_dual
 from .._problem import Problem
 from ..designs import Dense, Sparse
 from ..designs._base import underlying
@@ -11,7 +11,7 @@ from ..penalties import AbstractNewtonPenalty, Analysis, Nuclear
 from ._base import AbstractSolver
 from ._bregman import Bregman
 from ._fista import FISTA, is_denoising
-from ._primal_dual import PrimalDual, lacks_prox
+from ._primal_dual import PrimalDual
 from ._prox_newton import ProxNewton, quadratic_solver
 from ._varpro import VarPro, per_task
 

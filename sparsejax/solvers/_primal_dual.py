@@ -9,18 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at, objective_at, unit_of_gaps
-from .._dual import Dual, first_dual, needs_dual, within_range
+from .._dual import Dual, first_dual, lacks_prox, needs_dual, within_range
 from .._first_order import largest_eigenvalue, wave
 from .._infeasible import least_squares_ray, lies_outside_range
 from .._modules import replace, select
 from .._problem import Problem, matvec, rmatvec
-from ..losses import (
-    AbstractProximalLoss,
-    AbstractQuadraticLoss,
-    AbstractSmoothLoss,
-    Equality,
-    SquareRoot,
-)
+from ..losses import AbstractProximalLoss, Equality
 from ..losses._profiled import unprofiled
 from ..penalties import Analysis
 from ._base import AbstractSolver, check_convex
@@ -252,14 +246,6 @@ def _primal_step(problem: Problem, coef: Array, pull: Array, tau: Array) -> Arra
     if isinstance(problem.penalty, Analysis):
         return coef - tau * pull
     return problem.penalty.prox(coef - tau * pull, tau)
-
-
-def lacks_prox(problem: Problem) -> bool:
-    """Whether an intercept takes from a smooth loss the proximal operator that it has."""
-    loss = unprofiled(problem.loss)
-    profiled = problem.fit_intercept or loss is not problem.loss
-    centred = isinstance(loss, AbstractQuadraticLoss | SquareRoot)
-    return profiled and isinstance(loss, AbstractSmoothLoss) and not centred
 
 
 def step_sizes(problem: Problem) -> tuple[Float[Array, ""], tuple[Float[Array, ""], ...]]:
