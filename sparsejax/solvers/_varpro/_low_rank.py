@@ -67,7 +67,10 @@ class Spectrum(AbstractLowRank):
     curvature: Float[Array, " m"]  # d, or the diagonal of AᵀA
     target: Float[Array, "m tasks"]  # C
     energy: Float[Array, ""]
-    basis: Float[Array, "p m"]  # Q, zero columns where d is rounding
+    # Q, with zero columns where d is rounding; where AAᵀ is the smaller, the last factor of
+    # Q = Aᵀ·(P/√d), which is never formed.
+    basis: Float[Array, "k m"]
+    rows: Float[Array, "p k"] | None  # Aᵀ, where AAᵀ is the smaller
     gram: Float[Array, "p p"] | None  # AᵀA, where it is the smaller
     rotated: Bool[Array, ""]
 
@@ -75,24 +78,21 @@ class Spectrum(AbstractLowRank):
         root_weights = jnp.sqrt(problem.loss.row_weights(problem.y))
         targets = root_weights[:, None] * problem.y.reshape(problem.y.shape[0], -1)
         rows = problem.X.all_columns() * root_weights  # Aᵀ
-        target = rows @ targets
         self.energy = jnp.vdot(targets, targets)
-        wide = rows.shape[0] > rows.shape[1]
-        gram = rows.T @ rows if wide else rows @ rows.T
-        self.gram = None if wide else gram
+        if rows.shape[0] > rows.shape[1]:
+            d, vectors, used = _eigen(rows.T @ rows)
+            length = jnp.sqrt(jnp.where(used, d, 1.0))
+            self.rows, self.gram, self.rotated = rows, None, jnp.array(True)
+            self.curvature, self.basis = d, vectors / length
+            self.target = length[:, None] * (vectors.T @ targets)
+            return
+        gram, target = rows @ rows.T, rows @ targets
+        self.rows, self.gram = None, gram
 
         def turned() -> tuple[Array, Array, Array]:
-            d, vectors = jnp.linalg.eigh(gram)
-            used = d > d.shape[0] * jnp.finfo(d.dtype).eps * d[-1]
-            length = jnp.sqrt(jnp.where(used, d, 1.0))
-            basis = (rows @ vectors) / length if wide else vectors
-            basis = jnp.where(used, basis, 0.0)
-            return jnp.where(used, d, 0.0), basis, basis.T @ target
+            d, vectors, _ = _eigen(gram)
+            return d, vectors, vectors.T @ target
 
-        if wide:
-            self.rotated = jnp.array(True)
-            self.curvature, self.basis, self.target = turned()
-            return
         plain = (jnp.diagonal(gram), jnp.eye(gram.shape[0], dtype=gram.dtype), target)
         condition = _condition_number(gram, target, problem.penalty.strength)
         self.rotated = ~(condition < _WELL_CONDITIONED)
@@ -131,10 +131,21 @@ class Spectrum(AbstractLowRank):
         return jnp.sum(left * self._curved(left.T).T, axis=0)
 
     def lower(self, coef: Float[Array, "..."]) -> Float[Array, "m tasks"]:
-        return self.basis.T @ coef.reshape(coef.shape[0], -1)
+        coef = coef.reshape(coef.shape[0], -1)
+        return self.basis.T @ (coef if self.rows is None else self.rows.T @ coef)
 
     def lift(self, coef: Float[Array, "m tasks"]) -> Float[Array, "p tasks"]:
-        return self.basis @ coef
+        coef = self.basis @ coef
+        return coef if self.rows is None else self.rows @ coef
+
+
+def _eigen(
+    gram: Float[Array, "k k"],
+) -> tuple[Float[Array, " k"], Float[Array, "k k"], Bool[Array, " k"]]:
+    """Eigenvalues and eigenvectors, zero where rounding is all there is, and where it is not."""
+    d, vectors = jnp.linalg.eigh(gram)
+    used = d > d.shape[0] * jnp.finfo(d.dtype).eps * d[-1]
+    return jnp.where(used, d, 0.0), jnp.where(used, vectors, 0.0), used
 
 
 def _condition_number(
