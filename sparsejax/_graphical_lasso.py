@@ -9,6 +9,7 @@ from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
 
 from ._backtracking import backtracked
+from ._modules import select
 from .losses._conjugates import divergence
 from .penalties._groups import soft_threshold
 
@@ -87,7 +88,7 @@ def graphical_lasso(
         new = SparsePrecision(precision, W, model.gap(precision, W), state.steps + 1)
         # From ‖Θ‖² on every step halves the error at least, and longer ones cost digits.
         length = jnp.minimum(_GROWTH * state.length, jnp.sum(precision**2))
-        best = jax.tree.map(lambda n, b: jnp.where(new.gap < state.best.gap, n, b), new, state.best)
+        best = select(new.gap < state.best.gap, new, state.best)
         progress = ~(new.gap >= 0.9 * state.best.gap)
         stalled = jnp.where(progress, 0, state.stalled + 1)
         return _State(best, precision, W, length, state.steps + 1, stalled)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from .._modules import select
+
 
 class TrustState(NamedTuple):
     """The best point so far and what is known of the criterion around it."""
@@ -94,7 +96,7 @@ def trust_steps(
 def _better(new: TrustState, old: TrustState, length: Float[Array, ""]) -> TrustState:
     """The better of two points, with the radius that the step between them leaves."""
     improved = new.value <= old.value
-    best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), new, old)
+    best = select(improved, new, old)
     allowed = jnp.where(improved | (length == 0), old.radius, length / 4)
     return best._replace(radius=allowed.astype(old.radius.dtype))
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._arguments import checked_problem
 from .._checks import is_concrete
+from .._modules import select
 from .._problem import Problem
 from .._solution import Solution
 from .._solve import solve
@@ -232,7 +233,7 @@ def _descend(
             gradient = _downhill(gradient)
         updates, inner = transform.update(gradient, state.optimizer, params, value=value)
         better = value < state.best_value
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best)
+        best = select(better, params, state.best)
         least = jnp.minimum(value, state.best_value)
         settled = optax.tree.norm(updates, ord=jnp.inf) == 0
         moved = optax.apply_updates(params, updates)

@@ -3,12 +3,12 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from ._bordered_conv import BorderedConv
+from ._rebuild import map_layers
 
 _TOGETHER = 16  # results that a processor computes in the time of one
 _COLUMNS = 4  # more of them, and most of the wider kernel is zeros
@@ -96,9 +96,8 @@ def pack_columns(model: Any) -> Any:
     >>> [type(layer).__name__ for layer in sj.nn.pack_columns([narrow, wide])]
     ['PackedConv2d', 'Conv2d']
     """
-    is_layer = lambda node: isinstance(node, (PackedConv2d, eqx.nn.Conv))  # noqa: E731
-    packed = lambda node: PackedConv2d(node) if _is_narrow(node) else node  # noqa: E731
-    return jax.tree.map(packed, model, is_leaf=is_layer)
+    packed = lambda _, layer: PackedConv2d(layer) if _is_narrow(layer) else layer  # noqa: E731
+    return map_layers(packed, model, (PackedConv2d, eqx.nn.Conv))
 
 
 def _is_narrow(conv: Any) -> bool:

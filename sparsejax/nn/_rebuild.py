@@ -32,7 +32,7 @@ def layers_with_bias(model: Any) -> set[str]:
         names.add(f"{name}.weight" if name else "weight")
         return layer
 
-    _map_layers(note, model, (eqx.nn.Linear, eqx.nn.Conv))
+    map_layers(note, model, (eqx.nn.Linear, eqx.nn.Conv))
     return names
 
 
@@ -49,11 +49,12 @@ def with_sizes(model: Any, state: Any, biases: dict[str, Array], borders: dict[s
         layer = replace(layer, **changes)
         return BorderedConv.of(layer, borders[name]) if name in borders else layer
 
-    model = _map_layers(inner, model, _INNER)
-    return _map_layers(lambda _, layer: replace(layer, **_sizes(layer, state)), model, _OUTER)
+    model = map_layers(inner, model, _INNER)
+    return map_layers(lambda _, layer: replace(layer, **_sizes(layer, state)), model, _OUTER)
 
 
-def _map_layers(function: Callable[[str, Any], Any], model: Any, kinds: tuple[type, ...]) -> Any:
+def map_layers(function: Callable[[str, Any], Any], model: Any, kinds: tuple[type, ...]) -> Any:
+    """The model with what the function of names and layers makes of layers of some kinds."""
     is_layer = lambda node: isinstance(node, kinds)  # noqa: E731
     flat, structure = jtu.tree_flatten_with_path(model, is_leaf=is_layer)
     new = [function(name_of(path), x) if is_layer(x) else x for path, x in flat]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import pseudo_inverse
+from .._modules import select
 from ._coordinate_descent import BLOCK
 from ._curvature import Pick
 from ._gram import GramProblem
@@ -106,7 +107,7 @@ class AbstractBlocks(eqx.Module):
         value = self.problem.penalty.value
         allowed = value(coef) <= value(point.coef)
         moved = self._moved(point, coef, change, self._free_rows)
-        return jax.tree.map(lambda a, b: jnp.where(allowed, a, b), moved, point)
+        return select(allowed, moved, point)
 
     def newton(self, point: Point, pull: Float[Array, " k"]) -> Point:
         """A step of Newton's method on the support: exact where the penalty is quadratic."""

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, iterate_at, objective_at_zero
 from .._dual import Dual, generic_solver
 from .._infeasible import lies_outside_range
-from .._modules import replace
+from .._modules import replace, select
 from .._problem import Problem, rmatvec
 from ..losses import Equality
 from ..losses._weighted import Weighted
@@ -133,7 +133,7 @@ def _judged(problem: Problem, coef: Float[Array, " p"], force: Float[Array, " n"
 
 def _better(old: Iterate, new: Iterate) -> Iterate:
     keep = old.gap <= new.gap
-    return jax.tree.map(lambda a, b: jnp.where(keep, a, b), old, new)
+    return select(keep, old, new)
 
 
 def _fitted(problem: Problem, coef: Float[Array, " p"], y: Float[Array, " n"]) -> Array:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, iterate_at, objective_at, objective_at_zero
 from .._dual import Dual
 from .._first_order import largest_eigenvalue, restarted_momentum, wave
-from .._modules import replace
+from .._modules import replace, select
 from .._problem import Problem, rmatvec
 from ..designs import Identity
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
@@ -115,7 +115,7 @@ class FISTA(AbstractSolver):
         dual = Dual(-pull, scaled / y.size)
         found = iterate_at(problem, y - y.size * pull, dual=dual)
         kept = start.gap <= found.gap
-        return jax.tree.map(lambda a, b: jnp.where(kept, a, b), start, found), {"num_steps": steps}
+        return select(kept, start, found), {"num_steps": steps}
 
 
 def is_denoising(problem: Problem) -> bool:

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._modules import select
 from .._problem import Problem
 from ..penalties import AbstractConcavePenalty
 from ._blocks import AbstractBlocks, Point
@@ -118,7 +119,7 @@ def _lower(blocks: AbstractBlocks, known: tuple[Point, Array], guess: Point) -> 
     """The point of lower objective, and its pull."""
     there = guess, blocks.pull(guess)
     lower = _objective(blocks.problem, *there) < _objective(blocks.problem, *known)
-    return jax.tree.map(lambda a, b: jnp.where(lower, a, b), there, known)
+    return select(lower, there, known)
 
 
 def _objective(problem: GramProblem, point: Point, pull: Float[Array, "k ..."]) -> Float[Array, ""]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._certificate import Iterate, iterate_at, objective_at
 from .._dual import generic_solver
 from .._infeasible import least_squares_ray, lies_outside_range
+from .._modules import select
 from .._problem import Problem
 from ..losses import AbstractQuadraticLoss, Equality
 from ..penalties import L0, AbstractVariationalPenalty, RowL2
@@ -115,7 +116,7 @@ class IRLS(AbstractSolver):
             problem, found.coef, found.predictions
         )
         kept = resting | (done & lower) | ~(found.error < jnp.inf)
-        iterate = jax.tree.map(lambda old, new: jnp.where(kept, old, new), start, found)
+        iterate = select(kept, start, found)
         return iterate, {"num_steps": steps} | stats
 
 

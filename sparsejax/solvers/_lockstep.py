@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at, unit_of_error
+from .._modules import select
 from .._problem import Problem
 from .._together import largest
 from ._base import AbstractSolver, check_convex
@@ -86,7 +87,7 @@ class Lockstep(AbstractSolver):
         def step(state: _State) -> _State:
             going = unfinished(state)
             new = self._step(problem, state, tol, widths)
-            return jax.tree.map(lambda a, b: jnp.where(going, a, b), new, state)
+            return select(going, new, state)
 
         # The predicate of the whole batch: with one of each problem, what is carried (and all of
         # X with it) would be selected anew after every step.

@@ -192,7 +192,7 @@ class _Method:
         return replace(
             state,
             point=jax.tree.map(combined, moved, state.point, state.anchor),
-            anchor=jax.tree.map(lambda n, a: jnp.where(restart, n, a), moved, state.anchor),
+            anchor=select(restart, moved, state.anchor),
             moved=moved,
             weight=weight,
             first=first,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..._certificate import Iterate, iterate_at, objective_at
 from ..._dual import Dual
+from ..._modules import select
 from ..._problem import Problem, matvec, rmatvec
 from ...losses import Equality
 from ...penalties._base import per_row
@@ -143,4 +144,4 @@ def solve_concave(
     before = objective_at(problem, start.coef, start.predictions)
     lower = before <= objective_at(problem, found.coef, found.predictions)
     kept = ((start.error <= tol) & lower) | ~jnp.isfinite(found.error)
-    return jax.tree.map(lambda old, new: jnp.where(kept, old, new), start, found), steps
+    return select(kept, start, found), steps

@@ -1,10 +1,10 @@
 """Exact zeros, which variable projection only tends to."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._certificate import Iterate, iterate_at
+from ..._modules import select
 from ...losses import Equality
 from ...penalties import AbstractVariationalPenalty
 from ...penalties._base import per_row
@@ -39,4 +39,4 @@ def sparsified(
         coef = outer.system.solve(jnp.sqrt(row_norms(coef)), 0.0).coef
     sparse = iterate_at(problem, coef, dual=iterate.dual)
     kept = sparse.gap <= jnp.maximum(iterate.gap, tol)
-    return jax.tree.map(lambda new, old: jnp.where(kept, new, old), sparse, iterate)
+    return select(kept, sparse, iterate)

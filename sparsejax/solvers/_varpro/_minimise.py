@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
+from ..._modules import select
+
 _CHECK_EVERY = 5
 _SUFFICIENT, _CURVED = 1e-4, 0.9  # of Wolfe's conditions
 _TRIALS = 30
@@ -144,5 +146,5 @@ def _searched(
     downhill = final.point.projection.value <= value + rounding
     found = final.good & ~no
     kept = downhill & ~no
-    point = jax.tree.map(lambda new, old: jnp.where(kept, new, old), final.point, start)
+    point = select(kept, final.point, start)
     return point, found

@@ -13,7 +13,7 @@ from ..._dual import Dual, needs_dual
 from ..._modules import select
 from ..._problem import Problem
 from ...losses import AbstractPointwiseLoss
-from ...losses._profiled import Profiled
+from ...losses._profiled import Profiled, unprofiled
 from ...penalties import Analysis
 from ...penalties._forms import SlopeForm
 from ._elimination import AbstractElimination, Orthogonal
@@ -69,7 +69,7 @@ class SmoothTransform(AbstractOuterProblem):
         self.problem, self.penalty = problem, as_analysis(problem)
         self.form, loss = slopes_of(self.penalty), problem.loss
         profiled = isinstance(loss, Profiled)
-        self.loss = cast(AbstractPointwiseLoss, loss.loss if profiled else loss)
+        self.loss = cast(AbstractPointwiseLoss, unprofiled(loss))
         ones = jnp.ones_like(problem.y)
         denoising = None if profiled else denoising_system(problem, self.penalty, ones, system)
         if denoising is not None:

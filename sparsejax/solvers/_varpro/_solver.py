@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..._certificate import Iterate, iterate_at
 from ..._dual import generic_solver
 from ..._infeasible import least_squares_ray, lies_outside_range
+from ..._modules import select
 from ..._problem import Problem
 from ...losses import (
     AbstractQuadraticLoss,
@@ -194,7 +195,7 @@ class VarPro(AbstractSolver, AbstractGramSolver):
             projection, steps = minimise(outer, first, begun, goal, left, self.memory)
             moved = outer.iterate(projection)
             # A start that is already good enough is kept.
-            best = jax.tree.map(lambda a, b: jnp.where(moved.gap < old.gap, a, b), moved, old)
+            best = select(moved.gap < old.gap, moved, old)
             if isinstance(exact, PrimalDual):
                 best, _ = exact.run(problem, best, tol, jnp.minimum(_CERTIFYING, max_steps))
             elif exact is not None:
