@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from statistics import fmean
 
 from scipy.stats import trim_mean
 
@@ -184,12 +185,15 @@ def _lines() -> Iterator[str]:
         "SmolLM2-135M pruned without training",
         "bench.pruning.language",
         _table(
-            rows("pruning/language.csv"),
+            sorted(
+                rows("pruning/language.csv"),
+                key=lambda row: (int(row["calibration"]), row["pattern"]),
+            ),
             pieces="calibration",
             method="method",
             refitted="refit",
             pattern="pattern",
-            perplexity=_short("perplexity"),
+            perplexity=_short("perplexity", 3),
             **{"held-out error of the layers": _short("layer_error")},
         ),
     )
@@ -248,6 +252,54 @@ def _lines() -> Iterator[str]:
             **{"masks decided once": "single-shot", "again and again": "iterative"},
         ),
     )
+    yield from _section(
+        "Architecture search on MNIST-1D: means over seeds (`gap`, `skip`)",
+        "bench.applications.nas",
+        _table(
+            [
+                {"space": space} | row
+                for study, space in (("gap", "NAS-Bench-201"), ("skip", "skip or convolution"))
+                for row in _means(f"applications/nas_{study}.csv", "relaxation", "settings")
+            ],
+            **{"space": "space", "relaxation": "relaxation", "steps × batch": "settings"},
+            seeds="seeds",
+            **{name: _short(name) for name in ("supernet", "discrete", "gap", "retrained")},
+            skips=_short("skips"),
+        ),
+    )
+    yield from _section(
+        "Speaker verification: equal error rates, means over divisions into disjoint speakers",
+        "bench.applications.speaker",
+        _table(
+            _means("applications/speaker.csv", "network", "steps"),
+            network="network",
+            steps="steps",
+            divisions="seeds",
+            **{f"{s} s": _short(f"eer_{s}s") for s in (1, 2, 5, 8)},
+            **{"real voices": _short("eer_real")},
+        ),
+    )
+
+
+def _means(name: str, *keys: str) -> list[Row]:
+    """Rows that agree in the keys as one, with the means of their other numbers."""
+    cells: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows(name):
+        cells.setdefault(tuple(row[key] for key in keys), []).append(row)
+    found = []
+    for cell, same in cells.items():
+        means = {column: _mean(row[column] for row in same) for column in same[0]}
+        seeds = {"seeds": str(len(same))}
+        found.append(means | seeds | dict(zip(keys, cell, strict=True)))
+    return found
+
+
+def _mean(texts: Iterable[str]) -> str:
+    """Of numbers, as text; of other texts none."""
+    try:
+        return str(fmean(map(float, texts)))
+    except ValueError:
+        return ""
 
 
 def _policies() -> Iterator[Row]:
@@ -300,14 +352,14 @@ def _table(found: list[Row], **columns: str | Callable[[Row], str]) -> Iterator[
         yield "| " + " | ".join(cells) + " |"
 
 
-def _short(name: str) -> Callable[[Row], str]:
+def _short(name: str, digits: int = 2) -> Callable[[Row], str]:
     def shown(row: Row) -> str:
         value = row[name]
         try:
             number = float(value)
         except ValueError:
             return value
-        return f"{number:.2g}" if math.isfinite(number) else "–"
+        return f"{number:.{digits}g}" if math.isfinite(number) else "–"
 
     return shown
 

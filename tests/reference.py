@@ -580,7 +580,7 @@ def loss_value(loss, z, y):
 
 @loss_value.register
 def _(loss: losses.SquareRoot, z, y):
-    return np.sqrt(np.sum(row_weights(y, loss.sample_weight) * (y - z) ** 2))
+    return np.sqrt(np.sum(row_weights(y, loss.sample_weight) @ (y - z) ** 2))
 
 
 @loss_value.register
@@ -682,8 +682,7 @@ def _(loss: losses.Quantile, z, y):
 def _(loss: losses.Squared, z, y):
     import cvxpy as cp
 
-    squares = cp.square(y - z) / 2
-    return squares if y.ndim == 1 else cp.sum(squares, axis=1)
+    return cp.square(y - z) / 2
 
 
 @cvxpy_unit_loss.register
@@ -722,24 +721,60 @@ def _(loss: losses.SquaredHinge, z, y):
 
 
 @cvxpy_unit_loss.register
+def _(loss: losses.Hinge, z, y):
+    import cvxpy as cp
+
+    return cp.pos(1 - cp.multiply(y, z))
+
+
+@cvxpy_unit_loss.register
 def _(loss: losses.Multinomial, z, y):
     import cvxpy as cp
 
     return cp.log_sum_exp(z, axis=1) - cp.sum(cp.multiply(y, z), axis=1)
 
 
-def _cvxpy_loss(loss, z, y):
+@singledispatch
+def cvxpy_loss(loss, z, y):
+    """(expression, constraints) of f for a cvxpy expression z."""
+    import cvxpy as cp
+
+    terms = cvxpy_unit_loss(loss, z, y)
+    terms = cp.sum(terms, axis=1) if terms.ndim == 2 else terms  # several targets
+    return row_weights(y, loss.sample_weight) @ terms, []
+
+
+@cvxpy_loss.register
+def _(loss: losses.SquareRoot, z, y):
+    import cvxpy as cp
+
+    roots = np.sqrt(row_weights(y, loss.sample_weight))
+    return cp.norm(cp.vec(np.diag(roots) @ (y - z), order="C")), []
+
+
+@cvxpy_loss.register
+def _(loss: losses.Equality, z, y):
+    used = np.flatnonzero(row_weights(y, loss.sample_weight) > 0)
+    return 0, [z[used] == y[used]]
+
+
+@cvxpy_loss.register
+def _(loss: losses.Cox, z, y):
+    """Every event counts the rates at risk, and by Efron less of those tied with it."""
     import cvxpy as cp
 
     h = row_weights(y, loss.sample_weight)
-    if not isinstance(loss, losses.Cox):
-        return h @ cvxpy_unit_loss(loss, z, y)
-    assert loss.ties == "breslow"
-    rates, terms = z + np.log(h * np.sum(h > 0)), []
-    for i in np.flatnonzero(y[:, 1] == 1):
-        at_risk = np.flatnonzero(y[:, 0] >= y[i, 0])
-        terms.append(h[i] * (cp.log_sum_exp(rates[at_risk]) - z[i]))
-    return sum(terms)
+    time, event = y[:, 0], (y[:, 1] == 1) & (h > 0)
+    rates, result = z + np.log(h * np.sum(h > 0)), 0
+    for t in np.unique(time[event]):
+        tied, at_risk = np.flatnonzero(event & (time == t)), np.flatnonzero(time >= t)
+        for rank, i in enumerate(tied):
+            share, weight = np.ones(len(at_risk)), h[i]
+            if loss.ties == "efron":
+                share[np.isin(at_risk, tied)] -= rank / len(tied)
+                weight = h[tied].mean()
+            result += weight * cp.log_sum_exp(rates[at_risk] + np.log(share)) - h[i] * z[i]
+    return result, []
 
 
 def optimum_of(X, problem):
@@ -755,8 +790,8 @@ def optimum_of(X, problem):
     if problem.offset is not None:
         z = z + np.asarray(problem.offset)
     term, constraints = cvxpy_terms(problem.penalty, w)
-    cost = _cvxpy_loss(problem.loss, z, y) + term
-    program = cp.Problem(cp.Minimize(cost), constraints)
+    cost, equations = cvxpy_loss(problem.loss, z, y)
+    program = cp.Problem(cp.Minimize(cost + term), constraints + equations)
     program.solve(cp.CLARABEL, tol_gap_abs=1e-8, tol_gap_rel=1e-8, tol_feas=1e-8)
     assert program.status == cp.OPTIMAL, program.status
     return program.value

@@ -6,9 +6,11 @@ One compilation a pair: all data sets have the same shapes, sample weights and a
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+import pairs
 import pytest
 import reference
 import scipy.optimize
+from pairs import GROUPS, SQRT, TASKS, N, P
 from sklearn import linear_model
 
 import sparsejax as sj
@@ -18,34 +20,7 @@ from sparsejax._problem import project_intercept
 
 pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.slow]
 
-N, P, TASKS = 25, 12, 3
 TOL = 1e-9
-GROUPS = np.array([0, 3, 1, 0, 2, 0, 3, 1, 0, 2, 0, 1])  # of sizes 5, 3, 2, 2
-SQRT = np.sqrt(np.bincount(GROUPS))
-
-LOSSES = {
-    "squared": losses.Squared,
-    "huber": lambda w: losses.Huber(0.7, w),
-    "logistic": losses.Logistic,
-    "poisson": losses.Poisson,
-    "gamma": losses.Gamma,
-    "squared-hinge": losses.SquaredHinge,
-    "cox": lambda w: losses.Cox("breslow", w),
-    "multinomial": losses.Multinomial,
-}
-PENALTIES = {
-    "l1": penalties.L1,
-    "elastic-net": lambda s: penalties.ElasticNet(s, 0.6),
-    "group-l2": lambda s: penalties.GroupL2(s, GROUPS, SQRT),
-    "sparse-group": lambda s: penalties.SparseGroup(s, GROUPS, 0.4),
-    "group-linf": lambda s: penalties.GroupLinf(s, GROUPS),
-    "slope": lambda s: penalties.SLOPE(s * np.linspace(1.0, 0.2, P)),
-    "k-support": lambda s: penalties.KSupport(s, 3),
-    "total-variation": penalties.TotalVariation,
-    "fused-lasso": lambda s: penalties.FusedLasso(s, 0.4),
-    "row-l2": penalties.RowL2,
-    "nuclear": penalties.Nuclear,
-}
 # loss, penalty, whether there is an intercept
 PAIRS = [
     ("squared", "group-l2", True),
@@ -82,38 +57,6 @@ PROJECTED = [
 ]
 
 
-def _targets(name, rng, z):
-    """Targets whose mean depends on the predictions z."""
-    noise = rng.normal(size=z.shape)
-    if name in ("logistic", "squared-hinge"):
-        return np.where(z + noise > 0, 1.0, -1.0)
-    if name == "poisson":
-        return rng.poisson(np.exp(z / 2)).astype(float)
-    if name == "gamma":
-        return rng.gamma(2.0, np.exp(z / 2) / 2)
-    if name == "cox":
-        times = np.ceil(5 * rng.exponential(np.exp(-z / 2)))  # with ties
-        return np.column_stack([times, rng.random(N) < 0.7])
-    if name == "multinomial":
-        return np.eye(TASKS)[np.argmax(z + noise, axis=1)]
-    return z + noise + 0.5
-
-
-def _data(name, seed, shape=()):
-    """X, y, sample weights and an offset."""
-    rng = np.random.default_rng(seed)
-    X, w = rng.normal(size=(N, P)), np.zeros((P, *shape))
-    w[GROUPS == 0] = rng.normal(size=(5, *shape))
-    y = _targets(name, rng, X @ w)
-    return X, y, rng.uniform(0.5, 2.0, N), 0.3 * rng.normal(size=(N, *shape))
-
-
-def _problem(loss, penalty, intercept, data, strength):
-    X, y, weights, offset = data
-    made = PENALTIES[penalty](jnp.asarray(strength))
-    return sj.Problem(X, y, LOSSES[loss](weights), made, intercept, offset)
-
-
 @eqx.filter_jit
 def _unit(problem):
     """What gaps are relative to."""
@@ -135,10 +78,10 @@ def _is_null(problem, coef):
 def _check_pair(loss, penalty, intercept, shape=(), solver=None):
     pytest.importorskip("cvxpy")
     for seed, ratio in ((0, 0.3), (1, 0.05)):
-        data = _data(loss, seed, shape)
-        problem = _problem(loss, penalty, intercept, data, 1.0)
+        data = pairs.data(loss, seed, shape)
+        problem = pairs.problem(loss, penalty, intercept, data, 1.0)
         largest = _largest(problem)
-        problem = _problem(loss, penalty, intercept, data, ratio * largest)
+        problem = pairs.problem(loss, penalty, intercept, data, ratio * largest)
         unit, best = float(_unit(problem)), reference.optimum_of(data[0], problem)
         solution = sj.solve(problem, solver, tol=TOL)
         assert solution.result == sj.RESULTS.successful
@@ -157,7 +100,7 @@ def _check_pair(loss, penalty, intercept, shape=(), solver=None):
             assert early.gap * unit >= float(early.objective) - best - 1e-8 * max(unit, abs(best))
         if hasattr(problem.penalty, "strength_max") and np.isfinite(largest):
             for factor, is_null in ((1 + 1e-6, True), (0.99, False)):
-                problem = _problem(loss, penalty, intercept, data, factor * largest)
+                problem = pairs.problem(loss, penalty, intercept, data, factor * largest)
                 coef = sj.solve(problem, solver, tol=TOL).coef
                 assert _is_null(problem, coef) == is_null
 
@@ -175,7 +118,7 @@ def test_pair_by_variable_projection(loss, penalty, intercept):
 
 def test_schatten_penalty_of_several_targets():
     """Smooth for q > 1: quasi-Newton in NumPy finds the same."""
-    X, Y, weights, _ = _data("squared", 3, (TASKS,))
+    X, Y, weights, _ = pairs.data("squared", 3, (TASKS,))
     problem = sj.Problem(X, Y, losses.Squared(weights), penalties.Schatten(0.1, 1.5))
     solution = sj.solve(problem, tol=1e-11)
     assert solution.kkt < 1e-4
@@ -201,7 +144,7 @@ def test_pair_of_several_targets(loss, penalty, intercept):
 
 
 def _solved(loss, penalty, data, strength, intercept=True, **more):
-    problem = _problem(loss, penalty, intercept, data, strength)
+    problem = pairs.problem(loss, penalty, intercept, data, strength)
     return sj.solve(problem, tol=1e-13, throw=False, **more)
 
 
@@ -211,7 +154,7 @@ def _same(first, second, atol=1e-6):
 
 
 def test_solvers_agree_on_logistic_regression():
-    data = _data("logistic", 2)
+    data = pairs.data("logistic", 2)
     peers = [None, solvers.FISTA(), solvers.ProxNewton(inner=solvers.FISTA())]
     ours, *others = [_solved("logistic", "l1", data, 0.05, solver=solver) for solver in peers]
     assert ours.stats["solver"] == "ProxNewton"
@@ -224,7 +167,7 @@ def test_solvers_agree_on_logistic_regression():
 @pytest.mark.parametrize(("loss", "penalty"), [("logistic", "l1"), ("poisson", "elastic-net")])
 def test_sample_weights_are_repeated_rows(loss, penalty):
     """As many rows after as before, so that nothing is compiled for it."""
-    X, y, _, offset = _data(loss, 3)
+    X, y, _, offset = pairs.data(loss, 3)
     counts = np.array([0, 2, 1, 1, 1] * 5)
     weighted = _solved(loss, penalty, (X, y, counts.astype(float), offset), 0.05)
     rows = np.repeat(np.arange(N), counts)
@@ -234,7 +177,7 @@ def test_sample_weights_are_repeated_rows(loss, penalty):
 
 
 def test_logistic_regression_equals_scikit_learn():
-    X, y, weights, _ = _data("logistic", 4)
+    X, y, weights, _ = pairs.data("logistic", 4)
     ours = _solved("logistic", "l1", (X, y, weights, np.zeros(N)), 0.05)
     model = linear_model.LogisticRegression(
         l1_ratio=1.0, C=1 / (0.05 * weights.sum()), solver="saga", tol=1e-9, max_iter=100_000
@@ -244,8 +187,8 @@ def test_logistic_regression_equals_scikit_learn():
 
 
 def test_poisson_regression_equals_scikit_learn(monkeypatch):
-    X, y, weights, _ = _data("poisson", 4)
-    monkeypatch.setitem(PENALTIES, "elastic-net", lambda s: penalties.ElasticNet(s, 0.0))
+    X, y, weights, _ = pairs.data("poisson", 4)
+    monkeypatch.setitem(pairs.PENALTIES, "elastic-net", lambda s: penalties.ElasticNet(s, 0.0))
     ours = _solved("poisson", "elastic-net", (X, y, weights, np.zeros(N)), 0.1)
     model = linear_model.PoissonRegressor(alpha=0.1, solver="newton-cholesky", tol=1e-10)
     model.fit(X, y, weights)
@@ -255,7 +198,7 @@ def test_poisson_regression_equals_scikit_learn(monkeypatch):
 
 def test_offset_of_counts_is_their_exposure():
     """Counts with the logarithm of an exposure as offset are rates weighted by the exposure."""
-    X, y, _, _ = _data("poisson", 5)
+    X, y, _, _ = pairs.data("poisson", 5)
     exposure = np.random.default_rng(0).uniform(0.5, 2.0, N)
     exposure *= N / exposure.sum()
     counts = _solved("poisson", "elastic-net", (X, y, np.ones(N), np.log(exposure)), 0.05)
@@ -265,13 +208,13 @@ def test_offset_of_counts_is_their_exposure():
 
 @pytest.mark.parametrize(("penalty", "shape"), [("group-l2", ()), ("row-l2", (TASKS,))])
 def test_offset_of_least_squares_shifts_the_targets(penalty, shape):
-    X, y, weights, offset = _data("squared", 6, shape)
+    X, y, weights, offset = pairs.data("squared", 6, shape)
     ours = _solved("squared", penalty, (X, y, weights, offset), 0.1)
     _same(ours, _solved("squared", penalty, (X, y - offset, weights, 0 * offset), 0.1))
 
 
 def test_group_lasso_of_an_orthogonal_design():
-    X, y, _, _ = _data("squared", 7)
+    X, y, _, _ = pairs.data("squared", 7)
     X, _ = np.linalg.qr(X - X.mean(0))
     X *= np.sqrt(N)
     ours = _solved("squared", "group-l2", (X, y, np.ones(N), np.zeros(N)), 0.2)
@@ -285,13 +228,15 @@ def test_group_lasso_of_an_orthogonal_design():
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_zero_and_infinite_group_weights(loss, monkeypatch):
-    data = _data(loss, 8)
+    data = pairs.data(loss, 8)
     weights = np.array([1.0, 0.0, np.inf, 2.0])
-    monkeypatch.setitem(PENALTIES, "group-l2", lambda s: penalties.GroupL2(s, GROUPS, weights))
+    monkeypatch.setitem(
+        pairs.PENALTIES, "group-l2", lambda s: penalties.GroupL2(s, GROUPS, weights)
+    )
     solution = _solved(loss, "group-l2", data, 0.05)
     assert solution.gap <= 1e-10
     np.testing.assert_array_equal(solution.coef[GROUPS == 2], 0.0)
-    problem = _problem(loss, "group-l2", True, data, 0.05)
+    problem = pairs.problem(loss, "group-l2", True, data, 0.05)
     pull = data[0].T @ problem.loss.gradient(
         data[0] @ solution.coef + solution.intercept + data[3], problem.y
     )
@@ -304,7 +249,7 @@ def test_zero_and_infinite_group_weights(loss, monkeypatch):
 
 
 def test_groups_of_one_are_the_lasso():
-    X, y, _, _ = _data("squared", 9)
+    X, y, _, _ = pairs.data("squared", 9)
     lasso, groups = penalties.L1(0.1), penalties.GroupL2(0.1, np.arange(P)[::-1])
     pair = [sj.solve(sj.Problem(X, y, penalty=g), tol=1e-13) for g in (lasso, groups)]
     _same(*pair)
@@ -394,7 +339,7 @@ def test_an_outlier_that_hides_all_curvature():
 def test_newton_starts_next_to_a_solution():
     """Where Huber's loss is straight, models have targets far away, whose rounding is none here."""
     for seed in range(8):
-        X, y, weights, _ = _data("huber", seed)
+        X, y, weights, _ = pairs.data("huber", seed)
         y += np.random.default_rng(seed).standard_t(1.5, N)
         penalty = penalties.SparseGroup(0.02, GROUPS, 0.5)
         problem = sj.Problem(X, y, losses.Huber(0.1, weights), penalty)

@@ -29,16 +29,13 @@ STUDIES = {"gap": "nas-bench-201", "skip": "skip-or-conv", "regret": "small"}
 Row = dict[str, object]
 
 
-def settings_of(options: dict[str, int]) -> str:
-    return f"{options['steps']}x{options['batch']}"
-
-
 def searches(
     study: str,
     name: str,
     task: nas.Task,
     seeds: Sequence[int],
     options: dict[str, int],
+    settings: str,
     table: nas.Table | None,
     scratch: Path,
 ) -> list[Row]:
@@ -64,7 +61,6 @@ def searches(
         measured["retrained"] = again.accuracy(task.test)
     else:
         measured["regret"] = table.regret(found.cells)
-    settings = settings_of(options)
     rows = [
         {"relaxation": name, "seed": seed, "settings": settings}
         | {key: value[i].item() for key, value in measured.items()}
@@ -80,11 +76,11 @@ def searches(
 
 
 def whole_table(
-    task: nas.Task, seeds: Sequence[int], options: dict[str, int], out: Path
+    task: nas.Task, seeds: Sequence[int], options: dict[str, int], settings: str, out: Path
 ) -> nas.Table:
     """All cells of the small space; kept in a file, which belongs to its settings."""
     space = nas.SPACES[STUDIES["regret"]]
-    settings = f"{settings_of(options)}x{len(seeds)}"
+    settings = f"{settings}x{len(seeds)}"
     path = out / f"nas_table_{settings}.csv"
     rows = read(path)
     if not rows:
@@ -125,32 +121,38 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--relaxations", nargs="+", choices=RELAXATIONS)
     parser.add_argument("--seeds", type=int, default=None, help="how many: 10, or 2 if fast")
     parser.add_argument("--steps", type=int, default=None, help="600, or 100 if fast")
+    parser.add_argument("--depth", type=int, default=2, help="cells of a network: 2")
+    parser.add_argument("--samples", type=int, default=4000, help="to search and train with: all")
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     num = options.seeds or (2 if options.fast else 10)
     steps = options.steps or (100 if options.fast else 600)
-    sizes = {"steps": steps, "batch": 32}
+    sizes = {"steps": steps, "batch": 32, "depth": options.depth}
+    settings = f"{steps}x{sizes['batch']}"
+    settings += f", {options.depth} cells" if options.depth != 2 else ""
+    settings += f", {options.samples} samples" if options.samples < 4000 else ""
     names = options.relaxations or (
         ["softmax", "temperature"] if options.fast else list(RELAXATIONS)
     )
     scratch = options.out / "nas-unfinished"
     scratch.mkdir(parents=True, exist_ok=True)
-    task = nas.mnist1d()
+    whole = nas.mnist1d()
+    task = whole._replace(train=nas.Samples(*(a[: options.samples] for a in whole.train)))
     for study in options.only:
         path = options.out / f"nas_{study}.csv"
         rows = read(path)
         table = None
         if study == "regret":
-            table = whole_table(task, range(1 if options.fast else 3), sizes, options.out)
+            table = whole_table(task, range(1 if options.fast else 3), sizes, settings, options.out)
             spread = table.accuracies.mean(axis=1)
             print(f"all {len(spread)} cells: {spread.min():.3f} to {spread.max():.3f}")
         for name in names:
-            same = {"relaxation": name, "settings": settings_of(sizes)}
+            same = {"relaxation": name, "settings": settings}
             known = {int(row["seed"]) for row in rows if same.items() <= row.items()}
             seeds = [seed for seed in range(num) if seed not in known]
             if not seeds:
                 continue
-            found = searches(study, name, task, seeds, sizes, table, scratch)
+            found = searches(study, name, task, seeds, sizes, settings, table, scratch)
             rows += [{key: str(value) for key, value in row.items()} for row in found]
             write(rows, path)
         print(f"{study}, {STUDIES[study]}:", *verdicts(rows), sep="\n", flush=True)
