@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ._problem import Problem, rmatvec
 from .losses import AbstractQuadraticLoss, AbstractSmoothLoss, SquareRoot
-from .losses._profiled import unprofiled
+from .losses._profiled import Profiled, unprofiled
 from .losses._profiled_kinks import ProfiledKinks
 from .penalties import AbstractGroupSeparablePenalty
 from .penalties._analysis import Analysis
@@ -93,7 +93,7 @@ def feasible_dual(problem: Problem, coef: Float[Array, "p ..."], dual: Dual) -> 
     penalty, dual = problem.penalty, within_range(problem, dual)
     if coef.ndim > 1:
         return dual
-    hidden = isinstance(problem.loss, ProfiledKinks)
+    hidden = isinstance(problem.loss, Profiled | ProfiledKinks)
     null_space = penalty.null_space(problem.X.shape[1])
     if isinstance(penalty, Analysis):
         return _corrected(problem, dual, hidden, lambda pull: pull, lambda w: w)
@@ -170,7 +170,7 @@ def _corrected(
 
 def within_range(problem: Problem, dual: Dual) -> Dual:
     """The dual without what rounding or a correction put outside the ranges of its entries."""
-    loss, penalty, u = problem.loss, problem.penalty, dual.loss
+    loss, penalty, u = unprofiled(problem.loss), problem.penalty, dual.loss
     if hasattr(loss, "nearest_dual"):
         u = loss.nearest_dual(u, problem.y)
     return Dual(u, None if dual.penalty is None else penalty.nearest_force(dual.penalty))
@@ -178,7 +178,7 @@ def within_range(problem: Problem, dual: Dual) -> Dual:
 
 def _loss_room(problem: Problem, u: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
     """How freely each entry of u may be corrected."""
-    loss, y = problem.loss, problem.y
+    loss, y = unprofiled(problem.loss), problem.y
     if hasattr(loss, "dual_room"):
         return loss.dual_room(u, y)
     return jnp.broadcast_to(loss._row_factors(y) ** 2, u.shape)

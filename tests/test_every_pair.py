@@ -5,12 +5,15 @@ Half an hour of one core, nearly all of it compilation: `pytest -m slow tests/te
 
 import itertools
 
+import jax
 import numpy as np
 import pairs
 import pytest
 import reference
 
 import sparsejax as sj
+from sparsejax._certificate import unit_of_gaps
+from sparsejax._problem import project_intercept
 
 pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.slow]
 pytest.importorskip("cvxpy")
@@ -35,6 +38,13 @@ CASES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _forget_what_was_compiled():
+    """So many programs in one process are more than the system can map."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.mark.parametrize(("loss", "penalty", "intercept", "several"), CASES)
 def test_objective_is_that_of_an_interior_point_method(loss, penalty, intercept, several):
     for seed, strength in ((0, 0.03), (1, 0.1)):
@@ -52,4 +62,5 @@ def test_objective_is_that_of_an_interior_point_method(loss, penalty, intercept,
         else:
             value += reference.loss_value(problem.loss, predictions, y)
         best = reference.optimum_of(X, problem)
-        np.testing.assert_allclose(value, best, rtol=1e-7, atol=1e-8)
+        unit = float(unit_of_gaps(project_intercept(problem)[0], solution.objective))
+        np.testing.assert_allclose(value, best, rtol=1e-7, atol=1e-7 * unit)

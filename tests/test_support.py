@@ -18,25 +18,24 @@ def test_support_page_is_current():
     assert support.PAGE.read_text() == "\n".join(support.page()) + "\n"
 
 
-@pytest.mark.parametrize("name", support.TARGETS)
-def test_the_default_takes_every_pair(name):
+@pytest.mark.parametrize(("loss", "y"), support.CASES.values(), ids=support.CASES)
+def test_the_default_takes_every_pair(loss, y):
     """But for Analysis with a loss that has no proximal operator, which no solver takes yet, and
     for total variation with Cox, for which no certificate is known. Nor for penalties of infinite
     slope at zero with a loss that no gradient step is sure to lower, but for hard constraints, and
     for concave penalties of singular values with a loss that has no gradient.
     """
-    loss, y = support.TARGETS[name]
     loss_type = getattr(sj.losses, loss)
     proximal = isinstance(loss_type(), sj.losses.AbstractProximalLoss)
     for penalty, make in support.PENALTIES.items():
-        if name in ("Squared, tasks", "Multinomial") and penalty not in support.FOR_TASKS:
+        if support.is_of_matrices(loss, y) and penalty not in support.FOR_TASKS:
             continue
         refused = penalty in ("Analysis", "OverlappingGroups") and not proximal
-        refused |= (name, penalty) == ("Cox", "TotalVariation")
+        refused |= (loss, penalty) == ("Cox", "TotalVariation")
         unbounded = not getattr(loss_type(), "has_bounded_curvature", False)
         refused |= penalty in ("Lq", "L0", "Cardinality") and unbounded
         refused |= penalty == "Spectral" and not isinstance(
             loss_type(), sj.losses.AbstractSmoothLoss
         )
-        refused &= (name, penalty) != ("Equality", "Lq")
+        refused &= (loss, penalty) != ("Equality", "Lq")
         assert ("**" in support.cell(loss, y, make())) != refused, penalty

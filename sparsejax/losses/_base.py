@@ -252,14 +252,8 @@ class AbstractPointwiseProximalLoss(AbstractSeparableLoss, AbstractProximalLoss)
         return jnp.where(factors > 0, self.unit_prox(v, step * factors, y), v)
 
 
-class AbstractQuadraticLoss(
-    AbstractPointwiseLoss, AbstractPointwiseProximalLoss, AbstractVariationalLoss
-):
-    """A loss of constant curvature: f(z) = Σ_i h_i (y_i − z_i)²/2."""
-
-    def noise(self, level: tuple[()]) -> float:
-        del level
-        return 1.0
+class AbstractSquaredErrorLoss(AbstractPointwiseLoss):
+    """φ(z, y) = (y − z)²/2."""
 
     def unit_value(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         return (y - z) ** 2 / 2
@@ -277,6 +271,16 @@ class AbstractQuadraticLoss(
         self, z: Float[Array, "..."], c: Float[Array, "..."], y: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return (c - (z - y)) ** 2 / 2
+
+
+class AbstractQuadraticLoss(
+    AbstractSquaredErrorLoss, AbstractPointwiseProximalLoss, AbstractVariationalLoss
+):
+    """f(z) = Σ_i h_i (y_i − z_i)²/2: centring X and y takes an intercept out of it."""
+
+    def noise(self, level: tuple[()]) -> float:
+        del level
+        return 1.0
 
     def unit_prox(
         self, v: Float[Array, "..."], step: Float[Array, "..."], y: Float[Array, "..."]

@@ -114,10 +114,16 @@ class Profiled(AbstractSmoothLoss):
     def fenchel_gap(
         self, z: Float[Array, "n ..."], u: Float[Array, "n ..."], y: Float[Array, "n ..."]
     ) -> Float[Array, ""]:
-        return self.loss.fenchel_gap(self._shifted(z, y), u, y)
+        return where_balanced(u, self.loss.fenchel_gap(self._shifted(z, y), u, y))
 
     def outputs(self, y: Float[Array, "n ..."]) -> tuple[int, ...]:
         return self.loss.outputs(y)
+
+
+def where_balanced(u: Float[Array, "n ..."], gap: Float[Array, ""]) -> Float[Array, ""]:
+    """The gap where u is orthogonal to the constants, up to rounding; elsewhere infinite."""
+    rounding = 64 * jnp.finfo(u.dtype).eps * jnp.sum(jnp.abs(u), axis=0)
+    return jnp.where(jnp.all(jnp.abs(jnp.sum(u, axis=0)) <= rounding), gap, jnp.inf)
 
 
 def unprofiled(loss: AbstractLoss) -> AbstractLoss:

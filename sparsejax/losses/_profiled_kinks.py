@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ._base import AbstractPointwiseProximalLoss, AbstractProximalLoss
+from ._profiled import where_balanced
 
 _MAX_STEPS = 100
 
@@ -54,10 +55,7 @@ class ProfiledKinks(AbstractProximalLoss):
     def fenchel_gap(
         self, z: Float[Array, " n"], u: Float[Array, " n"], y: Float[Array, " n"]
     ) -> Float[Array, ""]:
-        """A sum of u up to rounding counts as none."""
-        rounding = 64 * jnp.finfo(u.dtype).eps * jnp.sum(jnp.abs(u))
-        gap = self.loss.fenchel_gap(z + self.intercept(z, y), u, y)
-        return jnp.where(jnp.abs(jnp.sum(u)) <= rounding, gap, jnp.inf)
+        return where_balanced(u, self.loss.fenchel_gap(z + self.intercept(z, y), u, y))
 
     def prox(self, v: Float[Array, " n"], step: Any, y: Float[Array, " n"]) -> Float[Array, " n"]:
         """v less the part of (v + b) − prox(v + b), for the b at which that part sums to zero."""

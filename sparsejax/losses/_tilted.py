@@ -60,3 +60,10 @@ def untilted(loss: AbstractLoss) -> AbstractLoss:
     if isinstance(loss, Profiled):
         return replace(loss, loss=untilted(loss.loss))
     return loss.loss if isinstance(loss, Tilted) else loss
+
+
+def bare(loss: AbstractLoss) -> AbstractLoss:
+    """The loss that users know."""
+    while isinstance(loss, Profiled | Tilted):
+        loss = loss.loss
+    return loss

@@ -8,12 +8,12 @@ from .._certificate import Iterate
 from .._problem import Problem
 from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, AbstractSmoothLoss, Equality
 from ._base import AbstractSolver, is_concave, is_relaxable
-from ._convex import convex_solver
+from ._convex import convex_solver, smooth_solver
 from ._fista import FISTA
 from ._irls import IRLS
 from ._local_search import LocalSearch
 from ._multi_stage import MultiStage
-from ._prox_newton import ProxNewton, quadratic_solver
+from ._prox_newton import quadratic_solver
 from ._working_set import WorkingSet
 
 
@@ -22,7 +22,8 @@ class Auto(AbstractSolver):
 
     For least squares, working sets where the penalty allows, and VarPro for the trace norm of
     coefficients of dense designs whose smaller side can be diagonalised; for other smooth losses
-    that are sums over samples, proximal Newton over the same; FISTA for other smooth ones;
+    that are sums over samples, proximal Newton over the same; FISTA for other smooth ones, and
+    for several targets where the curvature is bounded;
     Bregman for hard constraints where the penalty allows, unless they are many and sparse, FISTA
     for denoising by ``Analysis``, and PrimalDual for those, for other losses without a gradient and
     for other ``Analysis``, but VarPro where an intercept takes the loss's proximal operator from
@@ -42,7 +43,7 @@ class Auto(AbstractSolver):
             if isinstance(problem.loss, AbstractQuadraticLoss):
                 return quadratic_solver(problem)
             if isinstance(problem.loss, AbstractPointwiseLoss) and not problem.penalty.steep:
-                return ProxNewton()
+                return smooth_solver(problem)
         if isinstance(problem.loss, AbstractQuadraticLoss) and not is_relaxable(problem):
             return LocalSearch()
         if isinstance(problem.loss, Equality) and is_concave(problem):

@@ -4,9 +4,8 @@ from .._dual import lacks_prox, needs_dual
 from .._problem import Problem
 from ..designs import Dense, Sparse
 from ..designs._base import underlying
-from ..losses import AbstractLoss, AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
-from ..losses._profiled import Profiled
-from ..losses._tilted import Tilted
+from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
+from ..losses._tilted import bare
 from ..penalties import AbstractNewtonPenalty, Analysis, Nuclear
 from ._base import AbstractSolver
 from ._bregman import Bregman
@@ -23,7 +22,7 @@ _DIAGONALISED = 1000  # side of a design up to which its eigenvectors are soon f
 
 def convex_solver(problem: Problem) -> AbstractSolver:
     """The solver of choice where the penalty is convex."""
-    pointwise = isinstance(_bare(problem.loss), AbstractPointwiseLoss)
+    pointwise = isinstance(bare(problem.loss), AbstractPointwiseLoss)
     if needs_dual(problem):
         if _is_pursuit(problem):
             return Bregman()
@@ -35,14 +34,16 @@ def convex_solver(problem: Problem) -> AbstractSolver:
         return PrimalDual()
     if isinstance(problem.loss, AbstractQuadraticLoss):
         return VarPro() if _is_thin(problem) else quadratic_solver(problem)
-    return ProxNewton() if pointwise else FISTA()
+    return smooth_solver(problem)
 
 
-def _bare(loss: AbstractLoss) -> AbstractLoss:
-    """The loss that users know."""
-    while isinstance(loss, Profiled | Tilted):
-        loss = loss.loss
-    return loss
+def smooth_solver(problem: Problem) -> AbstractSolver:
+    """The solver of choice for a smooth loss that is not quadratic."""
+    if not isinstance(bare(problem.loss), AbstractPointwiseLoss):
+        return FISTA()
+    # Models of several targets go to FISTA as well.
+    several = problem.loss.outputs(problem.y) and problem.loss.has_bounded_curvature
+    return FISTA() if several else ProxNewton()
 
 
 def _is_pursuit(problem: Problem) -> bool:

@@ -11,9 +11,10 @@ from .._backtracking import backtracked
 from .._certificate import Iterate, iterate_at, judged, objective_at, unit_of_error
 from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
-from ..losses import AbstractSmoothLoss
+from ..losses import AbstractPointwiseLoss, AbstractSmoothLoss
 from ..losses._profiled import Profiled
-from ..losses._weighted import Weighted
+from ..losses._tilted import bare
+from ..losses._weighted import Weighted, WeightedEntries
 from ..penalties import AbstractNewtonPenalty, AbstractSeparablePenalty, RowL2
 from ._base import AbstractSolver, check_certifiable, check_convex, is_concave
 from ._coordinate_descent import CoordinateDescent
@@ -63,7 +64,8 @@ class ProxNewton(AbstractSolver):
     Parameters
     ----------
     inner
-        Solves the models; by default ``WorkingSet()`` where the penalty allows, else ``FISTA()``.
+        Solves the models; by default ``WorkingSet()`` where the penalty allows, else, and for
+        several targets, ``FISTA()``.
 
     Notes
     -----
@@ -82,16 +84,21 @@ class ProxNewton(AbstractSolver):
             raise TypeError(
                 f"ProxNewton does not support {name}: it has no gradient. Use PrimalDual()."
             )
-        if problem.loss.outputs(problem.y):
+        several = problem.loss.outputs(problem.y)
+        if several and not isinstance(bare(problem.loss), AbstractPointwiseLoss):
             raise TypeError(
-                f"ProxNewton does not support {name} with several outputs: use FISTA()."
+                f"ProxNewton does not support {name}, whose outputs depend on each other: "
+                "use FISTA()."
             )
         check_certifiable(problem)
-        self._solver(problem).check(replace(problem, loss=Weighted(curvatures=problem.y)))
+        model = (WeightedEntries if several else Weighted)(problem.y)
+        self._solver(problem).check(replace(problem, loss=model))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
         if self.inner is not None:
             return self.inner
+        if problem.loss.outputs(problem.y):
+            return FISTA()
         solver = quadratic_solver(problem)
         single = isinstance(problem.penalty, AbstractSeparablePenalty)
         return _OF_MODELS if single and solver is _WORKING_SET else solver
@@ -193,12 +200,12 @@ def _model(
     # Where the loss is (nearly) straight, its target would be infinitely far away.
     bound = jnp.sum(problem.loss.curvature_bound(problem.y))
     typical = jnp.maximum(jnp.sum(curvature), jnp.where(jnp.isfinite(bound), bound, 0.0))
-    floor = _FLOOR * typical * problem.loss.row_weights(problem.y)
+    floor = _FLOOR * typical * problem.loss._row_factors(problem.y)
     curvature = damping * jnp.maximum(curvature, jnp.maximum(floor, jnp.finfo(floor.dtype).tiny))
     return replace(
         problem,
         y=iterate.predictions - offset - gradient / curvature,
-        loss=Weighted(curvatures=curvature),
+        loss=(Weighted if curvature.ndim == 1 else WeightedEntries)(curvature),
         offset=None,
         fit_intercept=isinstance(problem.loss, Profiled),
     )
