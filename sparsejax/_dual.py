@@ -170,7 +170,8 @@ def _corrected(
 
 def within_range(problem: Problem, dual: Dual) -> Dual:
     """The dual without what rounding or a correction put outside the ranges of its entries."""
-    loss, penalty, u = unprofiled(problem.loss), problem.penalty, dual.loss
+    loss: Any = unprofiled(problem.loss)
+    penalty, u = problem.penalty, dual.loss
     if hasattr(loss, "nearest_dual"):
         u = loss.nearest_dual(u, problem.y)
     return Dual(u, None if dual.penalty is None else penalty.nearest_force(dual.penalty))
@@ -178,10 +179,10 @@ def within_range(problem: Problem, dual: Dual) -> Dual:
 
 def _loss_room(problem: Problem, u: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
     """How freely each entry of u may be corrected."""
-    loss, y = unprofiled(problem.loss), problem.y
+    loss: Any = unprofiled(problem.loss)
     if hasattr(loss, "dual_room"):
-        return loss.dual_room(u, y)
-    return jnp.broadcast_to(loss._row_factors(y) ** 2, u.shape)
+        return loss.dual_room(u, problem.y)
+    return jnp.broadcast_to(loss._row_factors(problem.y) ** 2, u.shape)
 
 
 def _diagonal(problem: Problem, dual: Dual, room: Float[Array, "n ..."]) -> Float[Array, " p"]:

@@ -104,16 +104,22 @@ def test_a_flat_solution():
 
 
 @pytest.mark.parametrize(
-    "loss",
-    [losses.SquaredHinge, pytest.param(lambda w: losses.Huber(0.5, w), marks=pytest.mark.slow)],
+    ("loss", "intercept"),
+    [
+        (losses.SquaredHinge, False),
+        (lambda w: losses.Huber(0.5, w), True),
+        pytest.param(lambda w: losses.Huber(0.5, w), False, marks=pytest.mark.slow),
+        pytest.param(losses.SquaredHinge, True, marks=pytest.mark.slow),
+    ],
+    ids=["squared-hinge", "huber-intercept", "huber", "squared-hinge-intercept"],
 )
-def test_losses_with_straight_pieces(loss):
+def test_losses_with_straight_pieces(loss, intercept):
     """Many samples have a dual at the end of its domain, which no correction may leave."""
     pytest.importorskip("cvxpy")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2 * P, P))
     y = np.where(X @ np.repeat([0.0, 1.0, -1.0], 10) + rng.normal(size=2 * P) > 0, 1.0, -1.0)
-    problem = sj.Problem(X, y, loss(rng.uniform(0.5, 2.0, 2 * P)), _isotropic(0.02))
+    problem = sj.Problem(X, y, loss(rng.uniform(0.5, 2.0, 2 * P)), _isotropic(0.02), intercept)
     solution = sj.solve(problem, tol=1e-8)
     best = reference.optimum_of(X, problem)
     np.testing.assert_allclose(solution.objective, best, atol=1e-7 * float(best))

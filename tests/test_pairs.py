@@ -42,7 +42,7 @@ SEVERAL = [
     (loss, penalty, True)
     for loss in ("squared", "multinomial")
     for penalty in ("l1", "row-l2", "nuclear")
-]
+] + [("huber", "l1", True), ("gamma", "nuclear", False), ("poisson", "row-l2", True)]
 
 
 # What VarPro takes of losses that are not quadratic.

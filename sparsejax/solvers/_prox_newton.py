@@ -91,7 +91,7 @@ class ProxNewton(AbstractSolver):
                 "use FISTA()."
             )
         check_certifiable(problem)
-        model = (WeightedEntries if several else Weighted)(problem.y)
+        model = (WeightedEntries if several else Weighted)(curvatures=problem.y)
         self._solver(problem).check(replace(problem, loss=model))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
@@ -205,7 +205,7 @@ def _model(
     return replace(
         problem,
         y=iterate.predictions - offset - gradient / curvature,
-        loss=(Weighted if curvature.ndim == 1 else WeightedEntries)(curvature),
+        loss=(Weighted if curvature.ndim == 1 else WeightedEntries)(curvatures=curvature),
         offset=None,
         fit_intercept=isinstance(problem.loss, Profiled),
     )
