@@ -102,6 +102,26 @@ def test_reaches_the_optimum(loss, penalty, fit_intercept):
         assert bool(solution.intercept == 0) != fit_intercept
 
 
+@pytest.mark.parametrize(
+    "loss", [losses.Hinge(), pytest.param(losses.Quantile(0.3), marks=pytest.mark.slow)]
+)
+def test_several_targets_are_as_many_problems(loss):
+    """With an intercept each, which only the penalty could make depend on each other."""
+    X, y = _data(4)
+    Y = np.stack([y, -y + X[:, 3], y + X[:, 1]], axis=1)
+    Y = np.sign(Y) if isinstance(loss, losses.Hinge) else Y
+
+    def solved(y):
+        return sj.solve(sj.Problem(X, y, loss, penalties.L1(0.05), fit_intercept=True), tol=1e-9)
+
+    together, alone = solved(Y), [solved(y) for y in Y.T]
+    assert together.intercept.shape == (3,)
+    np.testing.assert_allclose(together.objective, sum(s.objective for s in alone), rtol=1e-8)
+    for task, own in enumerate(alone):
+        np.testing.assert_allclose(together.coef[:, task], own.coef, atol=1e-5)
+        np.testing.assert_allclose(together.intercept[task], own.intercept, atol=1e-5)
+
+
 def test_basis_pursuit_is_a_linear_programme():
     X, y = _data(2)
     X, y = X[:8], y[:8]

@@ -25,11 +25,13 @@ class ProfiledKinks(AbstractProximalLoss):
         """Those of the loss."""
         return self.loss.sample_weight
 
-    def intercept(self, z: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, ""]:
-        """A best b: one of the kinks y − z, found by bisection among them.
+    def intercept(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "..."]:
+        """A best b for each target: one of the kinks y − z, found by bisection among them.
 
         Differentiable: it moves with the sample whose kink it is.
         """
+        if z.ndim > 1:
+            return jax.vmap(self.intercept, 1)(z, y)
         kinks = y - z
         order = jnp.argsort(kinks)
         fixed_z, fixed_y, fixed_kinks = jax.lax.stop_gradient((z, y, kinks[order]))
@@ -49,16 +51,20 @@ class ProfiledKinks(AbstractProximalLoss):
         best = jnp.where(value(high) < value(low), high, low)
         return kinks[order[best]]
 
-    def value(self, z: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, ""]:
+    def value(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, ""]:
         return self.loss.value(z + self.intercept(z, y), y)
 
     def fenchel_gap(
-        self, z: Float[Array, " n"], u: Float[Array, " n"], y: Float[Array, " n"]
+        self, z: Float[Array, "n ..."], u: Float[Array, "n ..."], y: Float[Array, "n ..."]
     ) -> Float[Array, ""]:
         return where_balanced(u, self.loss.fenchel_gap(z + self.intercept(z, y), u, y))
 
-    def prox(self, v: Float[Array, " n"], step: Any, y: Float[Array, " n"]) -> Float[Array, " n"]:
+    def prox(
+        self, v: Float[Array, "n ..."], step: Any, y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
         """v less the part of (v + b) − prox(v + b), for the b at which that part sums to zero."""
+        if v.ndim > 1:
+            return jax.vmap(lambda v, y: self.prox(v, step, y), 1, 1)(v, y)
         fixed, *rest = jax.lax.stop_gradient((self, v, step, y))
         root = fixed._balance(*rest)  # the loss too: nothing is differentiated through the search
         # A Newton step from the root is the root again, and has its derivative.
@@ -98,11 +104,15 @@ class ProfiledKinks(AbstractProximalLoss):
         start = (jnp.mean(kinks), low, high, jnp.array(False), jnp.array(0))
         return jax.lax.while_loop(unfinished, improve, start)[0]
 
-    def nearest_dual(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
+    def nearest_dual(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
         return self.loss.nearest_dual(u, y)
 
-    def dual_room(self, u: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
+    def dual_room(
+        self, u: Float[Array, "n ..."], y: Float[Array, "n ..."]
+    ) -> Float[Array, "n ..."]:
         return self.loss.dual_room(u, y)
 
-    def outputs(self, y: Float[Array, " n"]) -> tuple[int, ...]:
+    def outputs(self, y: Float[Array, "n ..."]) -> tuple[int, ...]:
         return self.loss.outputs(y)
