@@ -320,6 +320,11 @@ def test_bad_input_names_the_argument(make, message):
             "SLOPE.*FISTA",
         ),
         (lambda: _make(losses.Hinge(), LABELS), solvers.FISTA(), "Hinge.*PrimalDual"),
+        (
+            lambda: _make(losses.Cox(), SURVIVAL, penalties.Analysis(1.0, np.eye(3))),
+            solvers.Auto(),
+            "Cox.*FusedLasso",
+        ),
     ],
 )
 def test_unsupported_pairs_name_what_supports_them(problem, solver, message):

@@ -85,12 +85,15 @@ class PrimalDual(AbstractSolver):
         check_convex(self, problem)
         loss = unprofiled(problem.loss)
         name, others = type(loss).__name__, "use FISTA() or ProxNewton()"
+        transformed = isinstance(problem.penalty, Analysis)
         if not isinstance(loss, AbstractProximalLoss):
+            if transformed:
+                others = "no solver takes it with a penalty of a transform; FusedLasso is none"
             raise TypeError(
                 f"PrimalDual does not support {name}, which has no proximal operator: {others}."
             )
         if lacks_prox(problem):
-            if isinstance(problem.penalty, Analysis):
+            if transformed:
                 others = "use VarPro(), or a feature of ones in `X` that the penalty leaves alone"
             raise TypeError(f"PrimalDual does not support {name} with an intercept: {others}.")
 
