@@ -17,12 +17,13 @@ from ._arguments import (
     checked_tol,
 )
 from ._certificate import Iterate, iterate_at, kkt_of, objective_at, reachable
-from ._dual import Dual, check_judged_by_coef
+from ._dual import Dual, check_judged_by_coef, has_gradient
 from ._modules import jit, replace
-from ._problem import Problem, known, matvec, project_intercept, rmatvec
+from ._problem import Problem, known, project_intercept
 from ._solution import RESULTS, Solution, Stats, require_success
-from .designs import Dense
-from .penalties import L1, AbstractStrengthPenalty
+from ._strength_max import from_pull, from_ratios
+from .losses import Equality
+from .penalties import AbstractStrengthPenalty, Analysis
 from .solvers import AbstractSolver, Auto
 from .solvers._base import run_solver
 
@@ -167,12 +168,15 @@ def kkt_violation(problem: Problem, coef: Float[Array, "p ..."]) -> Float[Array,
 def strength_max(problem: Problem) -> Float[Array, ""]:
     """Smallest strength whose solution has every penalised coefficient zero.
 
-    Unpenalised features (zero weights) and the intercept are fitted first.
+    Unpenalised features (zero weights) and the intercept are fitted first. To the last digits where
+    the loss has a gradient; else, and for ``Analysis``, by some ten solves: to about eight digits
+    with penalties whose unit ball has corners, five with others.
 
     Raises
     ------
     TypeError
-        If the penalty has no strength, or as in ``duality_gap``.
+        If the penalty has no strength, for ``Equality``, and for a penalty that is not convex with
+        a loss that has no gradient.
 
     Examples
     --------
@@ -184,8 +188,14 @@ def strength_max(problem: Problem) -> Float[Array, ""]:
     problem = checked_problem(problem)
     if not isinstance(problem.penalty, AbstractStrengthPenalty):
         raise TypeError(f"{type(problem.penalty).__name__} has no strength.")
-    check_judged_by_coef(problem, "strength_max")
-    return _strength_max(problem)
+    loss, penalty = type(problem.loss).__name__, type(problem.penalty).__name__
+    if isinstance(problem.loss, Equality):
+        raise TypeError("Equality has no strength at which targets need not be met.")
+    if has_gradient(problem) and not isinstance(problem.penalty, Analysis):
+        return from_pull(problem)
+    if not problem.penalty.is_convex:
+        raise TypeError(f"strength_max does not support {loss} with {penalty}, not convex.")
+    return from_ratios(problem)
 
 
 def _constant(arguments: Any) -> Any:
@@ -281,31 +291,3 @@ def _evaluate(
     centred, _ = project_intercept(problem)
     iterate = iterate_at(centred, coef)
     return iterate.gap, kkt_of(centred, iterate)
-
-
-@eqx.filter_jit
-def _strength_max(problem: Problem) -> Float[Array, ""]:
-    centred, _ = project_intercept(problem)
-    zeros = jnp.zeros(problem.coef_shape, problem.X.dtype)
-    start = iterate_at(centred, zeros)
-    null_model = centred.penalty.null_model()
-    null_space = centred.penalty.null_space(problem.X.shape[1])
-    if null_model is not None:
-        restricted = replace(centred, penalty=null_model)
-        start = _run(restricted, iterate_at(restricted, zeros))
-    if null_space is None:
-        return centred.penalty.strength_max(start.pull)
-    # What no strength takes away is fitted first.
-    free = L1(jnp.zeros((), problem.X.dtype))
-    fitted = replace(centred, X=Dense(matvec(centred.X, null_space).T), penalty=free)
-    zeros = jnp.zeros(fitted.coef_shape, problem.X.dtype)
-    predictions = _run(fitted, iterate_at(fitted, zeros)).predictions
-    gradient = centred.loss.gradient(predictions, centred.y)
-    return centred.penalty.strength_max(-rmatvec(centred.X, gradient))
-
-
-def _run(problem: Problem, start: Iterate) -> Iterate:
-    """The solution to the last digit, by the solver of choice."""
-    solver = Auto()
-    tol = checked_tol(0.0, problem.X.dtype)
-    return solver.run(problem, start, tol, jnp.array(solver.default_max_steps))[0]

@@ -490,16 +490,15 @@ def test_general_cross_validation_of_quantiles_is_a_loop_of_fits():
     assert model.alphas_.tolist() == [0.2, 0.05, 0.01]
     np.testing.assert_allclose(model.loss_path_, losses, rtol=1e-3)
     assert model.alpha_ == model.alphas_[np.argmin(losses.mean(axis=1))]
+    grid = GeneralizedLinearEstimatorCV(loss, alphas=2, cv=3, tol=1e-6).fit(X, y).alphas_
+    with jax.enable_x64(True):
+        problem = sj.Problem(X, y, loss, penalties[0], fit_intercept=True)
+        np.testing.assert_allclose(grid[0], sj.strength_max(problem), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        (
-            {"loss": sj.losses.Quantile(0.5)},
-            "numbers",
-            "`alphas` must be given for Quantile with L1",
-        ),
         ({"penalty": sj.penalties.ElasticNet(1.0, 0.0)}, "numbers", "`alphas` must be given"),
         ({"penalty": sj.penalties.SLOPE([2.0, 1.0])}, "numbers", "'penalty' parameter"),
         ({"loss": sj.losses.Equality()}, "numbers", "`loss` must not be Equality"),

@@ -3,16 +3,14 @@
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
 
 from .._arrays import cast_floats
-from ..losses import AbstractLoss, AbstractSmoothLoss, Equality
-from ..penalties import L1, AbstractPenalty, AbstractStrengthPenalty, Analysis
+from ..losses import AbstractLoss, Equality
+from ..penalties import L1, AbstractPenalty, AbstractStrengthPenalty
 from ..solvers import AbstractSolver
 from ._cross_validation import CrossValidatedModel
 from ._generalized import GeneralMethods
 from ._responses import AbstractResponse, Numbers
-from ._table import Table
 
 
 class GeneralizedLinearEstimatorCV(GeneralMethods, CrossValidatedModel):
@@ -28,8 +26,7 @@ class GeneralizedLinearEstimatorCV(GeneralMethods, CrossValidatedModel):
         Smallest strength of the grid, as a fraction of the largest.
     alphas : int or array-like, default=20
         Number of strengths on a geometric grid that starts where every penalised coefficient is
-        zero, or the strengths themselves: needed for losses without a gradient (``Hinge``,
-        ``Quantile``, ``SquareRoot``), for ``Analysis`` and for ridge regression.
+        zero, or the strengths themselves: needed for ridge regression.
     fit_intercept, tol, max_iter
         As in :class:`GeneralizedLinearEstimator`.
     cv : int, cross-validation generator or iterable, default=None
@@ -109,12 +106,3 @@ class GeneralizedLinearEstimatorCV(GeneralMethods, CrossValidatedModel):
         penalty = cast_floats(penalty, dtype).with_strength(np.asarray(alpha, dtype))
         penalty.check(num_features)
         return penalty
-
-    def _grid(self, table: Table, unit: AbstractStrengthPenalty) -> Float[np.ndarray, " k"]:
-        known = isinstance(self._loss(), AbstractSmoothLoss) and not isinstance(unit, Analysis)
-        if self._makes_grid() and not known:
-            raise ValueError(
-                f"`alphas` must be given for {type(self._loss()).__name__} with "
-                f"{type(unit).__name__}: the largest strength to begin with is not known."
-            )
-        return super()._grid(table, unit)
