@@ -13,7 +13,7 @@ from ._fixed_point import solve_square
 from ._modules import replace
 from ._problem import Problem
 from .penalties import AbstractConcavePenalty
-from .solvers._primal_dual import saddle_step, step_sizes
+from .solvers._primal_dual_steps import saddle_step, step_sizes
 
 _MISSED = 1e-2  # by which a step may move a solution, relative, for all that it was solved to
 

@@ -16,6 +16,7 @@ from .penalties import L1, AbstractStrengthPenalty
 from .solvers import Auto
 
 _GROWTH = 4.0  # of the strength until nothing is left
+_LEFT = 1e3  # of the tolerance: of less than that no ratio would have three digits
 _STEPS = 100
 
 
@@ -68,7 +69,7 @@ def from_ratios(problem: Problem) -> Float[Array, ""]:
     centred, _ = project_intercept(problem)
     penalty = cast(AbstractStrengthPenalty, centred.penalty)
     dtype = problem.X.dtype
-    tol = 1e-9 if jnp.finfo(dtype).eps < 1e-10 else 1e-6
+    tol = 1e-10 if jnp.finfo(dtype).eps < 1e-10 else 1e-6
     zeros = jnp.zeros(problem.coef_shape, dtype)
     start = iterate_at(centred, zeros)
     unit = objective_at_zero(centred)
@@ -86,9 +87,9 @@ def from_ratios(problem: Problem) -> Float[Array, ""]:
 
     def step(state: _State) -> _State:
         point = solved(state.strength, state.best.coef)
-        left = state.strength * point.size > 10 * tol * unit
+        left = state.strength * point.size > _LEFT * tol * unit
         known = jnp.isfinite(state.base)
-        base = jnp.where(known | left, state.base, point.loss)
+        base = jnp.where(known | left, state.base, point.loss + state.strength * point.size)
         best = select(left, point, state.best)
         higher = ratio(base, best)
         grown = higher > state.strength * (1 + tol)

@@ -14,7 +14,7 @@ from ._problem import Problem, rmatvec
 from .designs import GridDifferences
 from .losses import AbstractSmoothLoss
 from .penalties._analysis import Analysis
-from .solvers._primal_dual import step_sizes
+from .solvers._primal_dual_steps import step_sizes
 
 _REFINEMENTS = 8
 
