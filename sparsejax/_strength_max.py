@@ -106,7 +106,8 @@ def from_ratios(problem: Problem) -> Float[Array, ""]:
     unknown = jnp.full((), jnp.inf, dtype)
     first = _State(guess, nothing, unknown, jnp.array(0), guess == 0)
     final = jax.lax.while_loop(lambda s: ~s.done & (s.steps < _STEPS), step, first)
-    return jnp.maximum(ratio(final.base, final.best), 0.0)
+    # What was not found must not look like a strength.
+    return jnp.where(final.done, jnp.maximum(ratio(final.base, final.best), 0.0), jnp.nan)
 
 
 def _run(problem: Problem, start: Iterate, tol: float) -> Iterate:
