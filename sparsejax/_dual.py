@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._modules import select
 from ._problem import Problem, rmatvec
 from .losses import AbstractQuadraticLoss, AbstractSmoothLoss, SquareRoot
 from .losses._profiled import Profiled, unprofiled
@@ -163,7 +164,12 @@ def _corrected(
         )
         finite = jnp.all(jnp.isfinite(x[0])) & jnp.isfinite(x[1])
         x = jax.tree.map(lambda part: jnp.where(finite, part, 0.0), x)
-        return jax.tree.map(jnp.subtract, dual, move(x))
+        moved = jax.tree.map(jnp.subtract, dual, move(x))
+        if dual.penalty is None:
+            return moved
+        # Where too little may move for what is left, conjugate gradients end anywhere.
+        before, after = (sum(jnp.sum(x**2) for x in apply(point)) for point in (dual, moved))
+        return select(after <= before, moved, dual)
 
     return jax.lax.fori_loop(0, _REFINEMENTS, refine, dual)
 

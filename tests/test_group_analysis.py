@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pairs
 import pytest
 import reference
 
@@ -141,6 +142,17 @@ def test_large_counts(strength):
     solution = sj.solve(problem, tol=1e-8)
     best = reference.optimum_of(X, problem)
     np.testing.assert_allclose(solution.objective, best, atol=1e-7 * abs(float(best)))
+
+
+def test_where_too_little_of_the_dual_may_move():
+    """Corrections from zero end anywhere, at forces of 1e16: they are no place to begin."""
+    pytest.importorskip("cvxpy")
+    for seed in (0, 3):
+        data = pairs.data("huber", seed)
+        problem = pairs.problem("huber", "analysis", False, data, 0.1992)
+        solution = sj.solve(problem, sj.solvers.PrimalDual(), tol=1e-8, max_steps=4000)
+        best = reference.optimum_of(data[0], problem)
+        np.testing.assert_allclose(solution.objective, best, rtol=1e-7)
 
 
 @every_kind
