@@ -168,7 +168,7 @@ def _corrected(
         if dual.penalty is None:
             return moved
         # Where too little may move for what is left, conjugate gradients end anywhere.
-        before, after = (sum(jnp.sum(x**2) for x in apply(point)) for point in (dual, moved))
+        before, after = (jnp.hypot(*map(jnp.linalg.norm, apply(point))) for point in (dual, moved))
         return select(after <= before, moved, dual)
 
     return jax.lax.fori_loop(0, _REFINEMENTS, refine, dual)

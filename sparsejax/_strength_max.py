@@ -12,7 +12,7 @@ from ._certificate import Iterate, iterate_at, objective_at_zero
 from ._modules import replace, select
 from ._problem import Problem, matvec, project_intercept, rmatvec
 from .designs import Dense
-from .penalties import L1, AbstractStrengthPenalty
+from .penalties import L1, AbstractStrengthPenalty, Analysis
 from .solvers import Auto
 
 _GROWTH = 4.0  # of the strength until nothing is left
@@ -99,15 +99,20 @@ def from_ratios(problem: Problem) -> Float[Array, ""]:
         done = known & (higher > 0) & ~grown
         return _State(following, best, base, state.steps + 1, done)
 
-    # A strength of the right order: no certificate is asked of it.
     slope = jax.grad(lambda z: centred.loss.value(z, centred.y))(start.predictions)
-    guess = jnp.max(jnp.abs(rmatvec(centred.X, slope)))
+    pull = rmatvec(centred.X, slope)
+    # Where the penalty is flat at zero something is left always.
+    flat = jnp.array(False)
+    if not isinstance(penalty, Analysis):
+        flat = jnp.isinf(penalty.strength_max(pull))
+    guess = jnp.max(jnp.abs(pull))  # of the right order
     nothing = _Point(zeros, jnp.zeros((), dtype), jnp.zeros((), dtype))
     unknown = jnp.full((), jnp.inf, dtype)
-    first = _State(guess, nothing, unknown, jnp.array(0), guess == 0)
+    first = _State(guess, nothing, unknown, jnp.array(0), flat | ~(guess > 0))
     final = jax.lax.while_loop(lambda s: ~s.done & (s.steps < _STEPS), step, first)
+    found = jnp.where(flat, jnp.inf, jnp.maximum(ratio(final.base, final.best), 0.0))
     # What was not found must not look like a strength.
-    return jnp.where(final.done, jnp.maximum(ratio(final.base, final.best), 0.0), jnp.nan)
+    return jnp.where(final.done, found, jnp.nan)
 
 
 def _run(problem: Problem, start: Iterate, tol: float) -> Iterate:

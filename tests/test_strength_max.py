@@ -115,3 +115,9 @@ def test_what_has_none(loss, penalty, message):
     X, y, _ = _data()
     with pytest.raises(TypeError, match=message):
         sj.strength_max(sj.Problem(X[:P], y[:P], loss, penalty))
+
+
+def test_ridge_leaves_something_always():
+    X, y, _ = _data()
+    problem = sj.Problem(X, y, losses.Quantile(LEVEL), penalties.ElasticNet(1.0, 0.0))
+    assert float(sj.strength_max(problem)) == np.inf
