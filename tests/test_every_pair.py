@@ -1,6 +1,7 @@
 """Every loss with every penalty, by the default solver, against an interior-point method.
 
-A quarter of an hour of one core, nearly all of it compilation: `pytest -m slow tests/test_every_pair.py`.
+A quarter of an hour of one core, nearly all of it compilation:
+`pytest -m slow tests/test_every_pair.py`.
 """
 
 import itertools
