@@ -150,7 +150,8 @@ def _corrected(
                 return Dual(room * step.loss, None)
             return Dual(room * step.loss, penalty.force_room(dual.penalty, step.penalty))
 
-        residual, M = apply(dual), None
+        left = residual = apply(dual)
+        M = None
         if dual.penalty is not None:
             # Next to nothing is left of a row where all forces are close to their limit. Where they
             # are at it, nothing can be done.
@@ -168,7 +169,7 @@ def _corrected(
         if dual.penalty is None:
             return moved
         # Where too little may move for what is left, conjugate gradients end anywhere.
-        before, after = (jnp.hypot(*map(jnp.linalg.norm, apply(point))) for point in (dual, moved))
+        before, after = (jnp.hypot(*map(jnp.linalg.norm, x)) for x in (left, apply(moved)))
         return select(after <= before, moved, dual)
 
     return jax.lax.fori_loop(0, _REFINEMENTS, refine, dual)

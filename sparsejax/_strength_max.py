@@ -92,11 +92,12 @@ def from_ratios(problem: Problem) -> Float[Array, ""]:
         base = jnp.where(known | left, state.base, point.loss + state.strength * point.size)
         best = select(left, point, state.best)
         higher = ratio(base, best)
-        grown = higher > state.strength * (1 + tol)
+        # By more than a solution may be wrong.
+        lower = base - (best.loss + state.strength * best.size) > tol * unit
         # Before anything is found that is left, down again.
         back = jnp.where(higher > 0, higher, state.strength / _GROWTH)
         following = jnp.where(jnp.isfinite(base), back, _GROWTH * state.strength)
-        done = known & (higher > 0) & ~grown
+        done = known & (higher > 0) & ~lower
         return _State(following, best, base, state.steps + 1, done)
 
     slope = jax.grad(lambda z: centred.loss.value(z, centred.y))(start.predictions)

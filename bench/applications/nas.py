@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=None, help="how many: 10, or 2 if fast")
     parser.add_argument("--steps", type=int, default=None, help="600, or 100 if fast")
     parser.add_argument("--depth", type=int, default=2, help="cells of a network: 2")
-    parser.add_argument("--samples", type=int, default=4000, help="to search and train with: all")
+    parser.add_argument("--samples", type=int, help="to search and train with: all")
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     num = options.seeds or (2 if options.fast else 10)
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     sizes = {"steps": steps, "batch": 32, "depth": options.depth}
     settings = f"{steps}x{sizes['batch']}"
     settings += f", {options.depth} cells" if options.depth != 2 else ""
-    settings += f", {options.samples} samples" if options.samples < 4000 else ""
+    settings += f", {options.samples} samples" if options.samples else ""
     names = options.relaxations or (
         ["softmax", "temperature"] if options.fast else list(RELAXATIONS)
     )

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from .._modules import replace
 from ._base import AbstractLoss, AbstractSmoothLoss
-from ._profiled import Profiled
+from ._profiled import Profiled, unprofiled
 
 
 class Tilted(AbstractSmoothLoss):
@@ -64,6 +64,4 @@ def untilted(loss: AbstractLoss) -> AbstractLoss:
 
 def bare(loss: AbstractLoss) -> AbstractLoss:
     """The loss that users know."""
-    while isinstance(loss, Profiled | Tilted):
-        loss = loss.loss
-    return loss
+    return unprofiled(untilted(loss))

@@ -29,6 +29,8 @@ class Point(eqx.Module):
 
 
 class State(eqx.Module):
+    """The last step, the last restart, and what has been found."""
+
     point: Point
     anchor: Point
     moved: Point
@@ -135,10 +137,12 @@ class Method:
 
 
 def blocks_of(dual: Dual) -> tuple[Array, ...]:
+    """u, and ζ where there is one."""
     return (dual.loss,) if dual.penalty is None else (dual.loss, dual.penalty)
 
 
 def dual_of(blocks: tuple[Array, ...]) -> Dual:
+    """The inverse of ``blocks_of``."""
     u, *forces = blocks
     return Dual(u, forces[0] if forces else None)
 

@@ -91,8 +91,7 @@ class ProxNewton(AbstractSolver):
                 "use FISTA()."
             )
         check_certifiable(problem)
-        model = (WeightedEntries if several else Weighted)(curvatures=problem.y)
-        self._solver(problem).check(replace(problem, loss=model))
+        self._solver(problem).check(replace(problem, loss=_weighted(problem, problem.y)))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
         if self.inner is not None:
@@ -205,10 +204,16 @@ def _model(
     return replace(
         problem,
         y=iterate.predictions - offset - gradient / curvature,
-        loss=(Weighted if curvature.ndim == 1 else WeightedEntries)(curvatures=curvature),
+        loss=_weighted(problem, curvature),
         offset=None,
         fit_intercept=isinstance(problem.loss, Profiled),
     )
+
+
+def _weighted(problem: Problem, curvatures: Float[Array, "n ..."]) -> Weighted | WeightedEntries:
+    """The loss of a model."""
+    kind = WeightedEntries if problem.loss.outputs(problem.y) else Weighted
+    return kind(curvatures=curvatures)
 
 
 def _search(
