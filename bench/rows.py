@@ -1,6 +1,7 @@
 """Rows of results as CSV files."""
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """All rows, which have the same columns."""
-    with path.open("w", newline="") as file:
+    """All rows, which have the same columns; a process that dies leaves the file as it was."""
+    scratch = path.with_name(f".{path.name}-{os.getpid()}")
+    with scratch.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    scratch.replace(path)
 
 
 def updated(

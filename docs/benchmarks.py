@@ -271,8 +271,9 @@ def _lines() -> Iterator[str]:
         "Speaker verification: equal error rates, means over divisions into disjoint speakers",
         "bench.applications.speaker",
         _table(
-            _means("applications/speaker.csv", "network", "steps"),
+            _means("applications/speaker.csv", "trained_speakers", "steps", "network"),
             network="network",
+            **{"speakers trained on": "trained_speakers"},
             steps="steps",
             divisions="seeds",
             **{f"{s} s": _short(f"eer_{s}s") for s in (1, 2, 5, 8)},

@@ -4,9 +4,9 @@ On MNIST-1D, a search a seed for each relaxation, all seeds at once. ``gap``: ce
 NAS-Bench-201; accuracy of the supernet, of what is left of it when the cell is made discrete, and
 of the cell trained anew. ``skip``: a space of skips and convolutions, where DARTS may collapse to
 skips. ``regret``: a space of 27 cells, all of which are trained; by how much the mean accuracy of
-the cell found stays behind the best. Each writes a CSV file and prints means with 95 % intervals.
-Rows that the file has are not computed again, an interrupted search goes on. ``--fast``: three
-minutes. One thread: ``taskset -c 0``.
+the cell found stays behind the best. Cells drawn at random are the baseline. Each study writes a
+CSV file and prints means with 95 % intervals. Rows that the file has are not computed again, an
+interrupted search goes on. ``--fast``: three minutes. One thread: ``taskset -c 0``.
 """
 
 import argparse
@@ -26,7 +26,35 @@ from sparsejax.applications import nas
 from sparsejax.applications.nas.relaxations import RELAXATIONS
 
 STUDIES = {"gap": "nas-bench-201", "skip": "skip-or-conv", "regret": "small"}
+RANDOM = "random"  # in the place of a relaxation: the baseline that does not search
 Row = dict[str, object]
+Found = tuple[np.ndarray, dict[str, np.ndarray]]  # cells, and what is measured of their supernets
+
+
+def searched(
+    space: nas.Space,
+    name: str,
+    task: nas.Task,
+    seeds: Sequence[int],
+    options: dict[str, int],
+    file: Path,
+) -> Found:
+    """By a relaxation."""
+    relaxation = RELAXATIONS[name]()
+    found = nas.search(space, task.train, relaxation, seeds=seeds, checkpoint=file, **options)
+    supernet = nas.accuracy(found.supernets, found.weights, task.test)
+    discrete = nas.accuracy(found.supernets, nas.one_hot(found.cells, space), task.test)
+    entropy = nas.entropy(found.weights)
+    measured = {"supernet": supernet, "discrete": discrete, "gap": supernet - discrete}
+    return found.cells, measured | {"entropy": entropy}
+
+
+def drawn(space: nas.Space, seeds: Sequence[int]) -> Found:
+    """Any cells, all equally likely."""
+    weights = [np.random.default_rng(seed).uniform(size=space.shape) for seed in seeds]
+    nothing = np.full(len(seeds), np.nan)
+    measured = dict.fromkeys(("supernet", "discrete", "gap", "entropy"), nothing)
+    return nas.discretise(np.stack(weights), space), measured
 
 
 def searches(
@@ -40,32 +68,26 @@ def searches(
     scratch: Path,
 ) -> list[Row]:
     """A row a seed."""
-    space, relaxation = nas.SPACES[STUDIES[study]], RELAXATIONS[name]()
+    space, file = nas.SPACES[STUDIES[study]], scratch / f"{study}-{name}"
     start = time.process_time()
-    file = scratch / f"{study}-{name}"
-    found = nas.search(space, task.train, relaxation, seeds=seeds, checkpoint=file, **options)
+    if name == RANDOM:
+        cells, measured = drawn(space, seeds)
+    else:
+        cells, measured = searched(space, name, task, seeds, options, file)
     seconds = (time.process_time() - start) / len(seeds)
-    supernet = nas.accuracy(found.supernets, found.weights, task.test)
-    discrete = nas.accuracy(found.supernets, nas.one_hot(found.cells, space), task.test)
-    measured: dict[str, np.ndarray] = {
-        "supernet": supernet,
-        "discrete": discrete,
-        "gap": supernet - discrete,
-        "entropy": nas.entropy(found.weights),
-        "skips": nas.count_operation(found.cells, space, "skip"),
-    }
+    measured["skips"] = nas.count_operation(cells, space, "skip")
     if table is None:
         again = nas.retrain(
-            space, found.cells, task.train, seeds=seeds, checkpoint=f"{file}-retrain", **options
+            space, cells, task.train, seeds=seeds, checkpoint=f"{file}-retrain", **options
         )
         measured["retrained"] = again.accuracy(task.test)
     else:
-        measured["regret"] = table.regret(found.cells)
+        measured["regret"] = table.regret(cells)
     rows = [
         {"relaxation": name, "seed": seed, "settings": settings}
         | {key: value[i].item() for key, value in measured.items()}
         | {
-            "cell": " ".join("-" if op < 0 else space.operations[op] for op in found.cells[i]),
+            "cell": " ".join("-" if op < 0 else space.operations[op] for op in cells[i]),
             "cpu_seconds": seconds,
         }
         for i, seed in enumerate(seeds)
@@ -108,6 +130,8 @@ def verdicts(rows: list[dict[str, str]]) -> Iterator[str]:
             if key not in mine[0]:
                 continue
             sample = np.array([float(row[key]) for row in mine])
+            if np.isnan(sample).any():
+                continue  # of cells that were drawn, not searched
             worst = sample.max() if key in ("gap", "regret", "skips") else sample.min()
             value, low, high = bootstrap(mean, sample)
             shown.append(f"{key} {value:.3f} [{low:.3f}, {high:.3f}] worst {worst:.3f}")
@@ -118,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.applications.nas", description=__doc__)
     parser.add_argument("--fast", action="store_true", help="few steps and seeds")
     parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
-    parser.add_argument("--relaxations", nargs="+", choices=RELAXATIONS)
+    parser.add_argument("--relaxations", nargs="+", choices=[*RELAXATIONS, RANDOM])
     parser.add_argument("--seeds", type=int, default=None, help="how many: 10, or 2 if fast")
     parser.add_argument("--steps", type=int, default=None, help="600, or 100 if fast")
     parser.add_argument("--depth", type=int, default=2, help="cells of a network: 2")
@@ -132,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings += f", {options.depth} cells" if options.depth != 2 else ""
     settings += f", {options.samples} samples" if options.samples else ""
     names = options.relaxations or (
-        ["softmax", "temperature"] if options.fast else list(RELAXATIONS)
+        ["softmax", "temperature"] if options.fast else [*RELAXATIONS, RANDOM]
     )
     scratch = options.out / "nas-unfinished"
     scratch.mkdir(parents=True, exist_ok=True)
