@@ -261,4 +261,11 @@ def test_architecture_search_on_27_cells(tmp_path, capsys):
     written = (tmp_path / "nas_regret.csv").stat().st_mtime_ns
     nas.main(options)
     assert (tmp_path / "nas_regret.csv").stat().st_mtime_ns == written
-    assert capsys.readouterr().out.count("temperature (2): supernet") == 2
+    assert capsys.readouterr().out.count("temperature 20x32 (2): supernet") == 2
+    nas.main([*options, "--relaxations", "random"])
+    with open(tmp_path / "nas_regret.csv", newline="") as file:
+        drawn = [row for row in csv.DictReader(file) if row["relaxation"] == "random"]
+    assert len({row["cell"] for row in drawn}) == 2
+    assert all(row["supernet"] == "nan" and 0 <= float(row["regret"]) <= best for row in drawn)
+    verdict = capsys.readouterr().out.splitlines()[-1]
+    assert "random 20x32 (2): regret" in verdict
