@@ -113,8 +113,10 @@ def on_devices(cases):
         if name == "padded":
             sharded, single = padded(X, y, axes)
         else:
-            # The kind that jax.make_mesh makes by default, and the one that the compiler prefers.
-            sharded = FITS[name](*placed(axes, (EXPLICIT, AUTO)[i % 2], X, y))
+            # The kind that jax.make_mesh makes by default, and the one that the compiler prefers
+            # (and that a traced design must have).
+            kind = AUTO if name == "slope" else (EXPLICIT, AUTO)[i % 2]
+            sharded = FITS[name](*placed(axes, kind, X, y))
             single = lasso if name in SAME else FITS[name](X, y)
         found[case] = float(np.max(np.abs(np.asarray(sharded) - np.asarray(single))))
     design, targets = placed("features", EXPLICIT, X, Y)
