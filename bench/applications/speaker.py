@@ -198,7 +198,7 @@ def rows(
         train = joined([person.trained for person in pool if person.variant in taught])
         test = joined([person.tested for person in pool if person.variant in others])
         begun = time.process_time()
-        jax.clear_caches()  # each training compiles anew; programs of many fill what a process may
+        jax.clear_caches()  # a process may hold the programs of about eight trainings only
         model, state = speaker.make(NETWORKS[name], jax.random.key(seed))
         trained = speaker.train(
             model,
