@@ -26,21 +26,33 @@ from bench.rows import write  # noqa: E402
 TARGET = 1e-6
 TOLERANCES = (1e-6, 1e-8, 1e-10)
 SOLVERS = ("sparsejax", "celer")
-RATIOS = (2.0, 20.0, 50.0)
+RATIOS, WIDE = (2.0, 20.0, 50.0), (200.0,)
 
 
-def synthetic(n: int = 100_000, p: int = 1_000_000, density: float = 1e-5) -> designs.Design:
-    """Normal entries at random places, 500 planted coefficients, noise of a third of the signal."""
+def synthetic(
+    name: str, n: int, p: int, density: float, planted: int, noise: float = 1 / 3
+) -> designs.Design:
+    """Normal entries at random places, planted coefficients, noise relative to their signal."""
     rng = np.random.default_rng(0)
     normal = rng.standard_normal
     X = scipy.sparse.random_array(
         (n, p), density=density, format="csc", rng=rng, data_sampler=normal
     )
     coef = np.zeros(p)
-    coef[rng.choice(p, min(500, p // 10), replace=False)] = rng.normal(size=min(500, p // 10))
+    coef[rng.choice(p, planted, replace=False)] = rng.normal(size=planted)
     y = X @ coef
-    y += rng.normal(size=n) * np.linalg.norm(y) / np.sqrt(n) / 3
-    return designs.Design("synthetic", X, y - y.mean())
+    y += rng.normal(size=n) * np.linalg.norm(y) / np.sqrt(n) * noise
+    return designs.Design(name, X, y - y.mean())
+
+
+def tables(fast: bool) -> Iterator[tuple[designs.Design, tuple[float, ...]]]:
+    """With the ratios of λmax to the strength; the last has a support of thousands."""
+    if fast:
+        yield synthetic("synthetic", 1000, 10_000, 1e-3, 500), RATIOS[:1]
+        return
+    yield synthetic("synthetic", 100_000, 1_000_000, 1e-5, 500), RATIOS
+    yield designs.build("newsgroups"), RATIOS
+    yield synthetic("many features matter", 8000, 20_000, 5e-3, 6000, 0.02), WIDE
 
 
 def rows_of(design: designs.Design, ratios: tuple[float, ...], budget: float) -> Iterator[dict]:
@@ -87,13 +99,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--budget", type=float, default=120.0, help="seconds a solver and strength")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     options = parser.parse_args(arguments)
-    ratios = RATIOS[:1] if options.fast else RATIOS
-    tables = [synthetic(1000, 10_000, 1e-3)] if options.fast else [synthetic()]
-    if not options.fast:
-        tables.append(designs.build("newsgroups"))
     rows = []
     options.out.mkdir(parents=True, exist_ok=True)
-    for design in tables:
+    for design, ratios in tables(options.fast):
         for row in rows_of(design, ratios, options.budget):
             rows.append(row)
             print(row, flush=True)

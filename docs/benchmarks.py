@@ -271,8 +271,9 @@ def _lines() -> Iterator[str]:
         "Speaker verification: equal error rates, means over divisions into disjoint speakers",
         "bench.applications.speaker",
         _table(
-            _means("applications/speaker.csv", "trained_speakers", "steps", "network"),
+            _means("applications/speaker.csv", "channels", "trained_speakers", "steps", "network"),
             network="network",
+            channels="channels",
             **{"speakers trained on": "trained_speakers"},
             steps="steps",
             divisions="seeds",

@@ -23,7 +23,7 @@ import numpy as np
 from bench.nonconvex.intervals import bootstrap, mean
 from bench.rows import read, write
 from sparsejax.applications import nas
-from sparsejax.applications.nas.relaxations import RELAXATIONS
+from sparsejax.applications.nas.relaxations import RELAXATIONS, AbstractRelaxation
 
 STUDIES = {"gap": "nas-bench-201", "skip": "skip-or-conv", "regret": "small"}
 RANDOM = "random"  # in the place of a relaxation: the baseline that does not search
@@ -33,14 +33,13 @@ Found = tuple[np.ndarray, dict[str, np.ndarray]]  # cells, and what is measured 
 
 def searched(
     space: nas.Space,
-    name: str,
+    relaxation: AbstractRelaxation,
     task: nas.Task,
     seeds: Sequence[int],
     options: dict[str, int],
     file: Path,
 ) -> Found:
     """By a relaxation."""
-    relaxation = RELAXATIONS[name]()
     found = nas.search(space, task.train, relaxation, seeds=seeds, checkpoint=file, **options)
     supernet = nas.accuracy(found.supernets, found.weights, task.test)
     discrete = nas.accuracy(found.supernets, nas.one_hot(found.cells, space), task.test)
@@ -64,6 +63,7 @@ def searches(
     seeds: Sequence[int],
     options: dict[str, int],
     settings: str,
+    rate: float | None,
     table: nas.Table | None,
     scratch: Path,
 ) -> list[Row]:
@@ -73,7 +73,8 @@ def searches(
     if name == RANDOM:
         cells, measured = drawn(space, seeds)
     else:
-        cells, measured = searched(space, name, task, seeds, options, file)
+        relaxation = RELAXATIONS[name](**({} if rate is None else {"learning_rate": rate}))
+        cells, measured = searched(space, relaxation, task, seeds, options, file)
     seconds = (time.process_time() - start) / len(seeds)
     measured["skips"] = nas.count_operation(cells, space, "skip")
     if table is None:
@@ -147,6 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=None, help="600, or 100 if fast")
     parser.add_argument("--depth", type=int, default=2, help="cells of a network: 2")
     parser.add_argument("--samples", type=int, help="to search and train with: all")
+    parser.add_argument("--rate", type=float, help="of the architecture: the relaxation's own")
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     num = options.seeds or (2 if options.fast else 10)
@@ -155,6 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings = f"{steps}x{sizes['batch']}"
     settings += f", {options.depth} cells" if options.depth != 2 else ""
     settings += f", {options.samples} samples" if options.samples else ""
+    settings += f", rate {options.rate:g}" if options.rate else ""
     names = options.relaxations or (
         ["softmax", "temperature"] if options.fast else [*RELAXATIONS, RANDOM]
     )
@@ -178,7 +181,9 @@ def main(arguments: list[str] | None = None) -> None:
             seeds = [seed for seed in range(num) if seed not in known]
             if not seeds:
                 continue
-            found = searches(study, name, task, seeds, sizes, settings, table, scratch)
+            found = searches(
+                study, name, task, seeds, sizes, settings, options.rate, table, scratch
+            )
             rows += [{key: str(value) for key, value in row.items()} for row in found]
             write(rows, path)
         print(f"{study}, {STUDIES[study]}:", *verdicts(rows), sep="\n", flush=True)

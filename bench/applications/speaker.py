@@ -20,7 +20,7 @@ import itertools
 import os
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,14 +57,19 @@ WORDS = _WORDS.split()
 TRAINED, TESTED = 8, 4  # recordings of a speaker where it is trained on, and where it is tested
 SECONDS = (1, 2, 5, 8)
 
-SMALL = {"aggregate": 96, "attention": 16, "squeeze": 8, "embedding": 64}
-DS = speaker.DSConfig(64, **SMALL)
-NETWORKS: dict[str, speaker.DSConfig | speaker.ECAPAConfig] = {
-    "ecapa": speaker.ECAPAConfig(64, **SMALL),
-    "ds": DS,
-    "ds-dense": dataclasses.replace(DS, ratios=(0.0, 0.0, 0.0)),
-    "ds-l1": dataclasses.replace(DS, ratios=(0.0, 0.0, 0.0)),
-}
+PROPORTIONS = {"aggregate": 96, "attention": 16, "squeeze": 8}  # of the paper's, at 64 channels
+
+
+def networks(channels: int) -> dict[str, speaker.DSConfig | speaker.ECAPAConfig]:
+    """All that are compared, with all sizes but the embedding's in proportion."""
+    sizes = {name: size * channels // 64 for name, size in PROPORTIONS.items()}
+    ds = speaker.DSConfig(channels, embedding=64, **sizes)
+    dense = dataclasses.replace(ds, ratios=(0.0, 0.0, 0.0))
+    ecapa = speaker.ECAPAConfig(channels, embedding=64, **sizes)
+    return {"ecapa": ecapa, "ds": ds, "ds-dense": dense, "ds-l1": dense}
+
+
+NAMES = tuple(networks(64))
 PENALTY = {"ds-l1": sj.penalties.L1(0.02)}
 
 
@@ -77,6 +82,7 @@ class Setting(NamedTuple):
     epochs: int
     sparse_epochs: int
     batch: int = 16
+    channels: int = 64
 
     @property
     def variants(self) -> int:
@@ -182,10 +188,11 @@ def evaluated(
 
 
 def rows(
-    setting: Setting, seeds: list[int], names: list[str], real_path: Path, known: set[tuple]
+    setting: Setting, seeds: list[int], names: Sequence[str], real_path: Path, known: set[tuple]
 ) -> Iterator[dict]:
     """A row a seed and network."""
-    size = str(setting.trained_speakers), str(setting.steps)
+    size = str(setting.channels), str(setting.trained_speakers), str(setting.steps)
+    configs = networks(setting.channels)
     wanted = [
         (seed, name) for seed in seeds for name in names if (str(seed), name, *size) not in known
     ]
@@ -199,7 +206,7 @@ def rows(
         test = joined([person.tested for person in pool if person.variant in others])
         begun = time.process_time()
         jax.clear_caches()  # a process may hold the programs of about eight trainings only
-        model, state = speaker.make(NETWORKS[name], jax.random.key(seed))
+        model, state = speaker.make(configs[name], jax.random.key(seed))
         trained = speaker.train(
             model,
             state,
@@ -217,8 +224,8 @@ def rows(
         yield {
             "seed": seed,
             "network": name,
-            "channels": NETWORKS[name].channels,
-            "macs_per_frame": speaker.macs_per_frame(NETWORKS[name]),
+            "channels": setting.channels,
+            "macs_per_frame": speaker.macs_per_frame(configs[name]),
             "parameters": sum(w.size for w in jax.tree.leaves(eqx.filter(model, eqx.is_array))),
             "trained_speakers": len(train.names),
             "tested_speakers": len(test.names),
@@ -235,7 +242,7 @@ def verdicts(found: list[dict[str, str]]) -> Iterator[str]:
     columns = [*(f"eer_{s}s" for s in SECONDS), "eer_pieces", "min_dcf_pieces", "eer_real"]
     by_network: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for row in found:
-        of = row["network"], row["trained_speakers"], row["steps"]
+        of = row["network"], row["channels"], row["trained_speakers"], row["steps"]
         by_network.setdefault(of, {})[row["seed"]] = row
     for (name, *size), own in by_network.items():
         for column in columns:
@@ -268,9 +275,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=tuple(NETWORKS),
+        choices=NAMES,
         help="ecapa, ds and ds-dense; if fast the first two",
     )
+    parser.add_argument("--channels", type=int, default=64, help="of both networks: 64")
     parser.add_argument("--seeds", type=int, nargs="+", help="0 to 4, or 0 if fast")
     parser.add_argument(
         "--epochs", type=int, help="32, or 2 if fast; the first 3/8 or half with the rule"
@@ -284,6 +292,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     setting = FAST if options.fast else FEW if options.few else FULL
+    setting = setting._replace(channels=options.channels)
     if options.epochs:
         part = options.epochs / setting.epochs
         sparse_epochs = round(part * setting.sparse_epochs)
@@ -292,9 +301,9 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / ("speaker_fast.csv" if options.fast else "speaker.csv")
     found = read(path)
-    keys = "seed", "network", "trained_speakers", "steps"
+    keys = "seed", "network", "channels", "trained_speakers", "steps"
     known = {tuple(row[key] for key in keys) for row in found}
-    names = options.only or list(NETWORKS)[: 2 if options.fast else 3]
+    names = options.only or NAMES[: 2 if options.fast else 3]
     for row in rows(setting, seeds, names, options.real, known):
         shown = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
         print("  ".join(shown), flush=True)

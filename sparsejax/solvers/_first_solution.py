@@ -6,11 +6,13 @@ from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
 from .._problem import Problem
+from ._all_features import on_all_features
 from ._base import is_concave
 from ._gram import switch_width
 from ._kept import AbstractKept
-from ._widths import phases_of, possible_widths, wanted_width
-from ._working_set import WorkingSet, begun, highest, is_filled, memory_of, scores
+from ._ranking import highest, is_filled, scores
+from ._widths import may_outgrow, outgrows, phases_of, possible_widths, wanted_width
+from ._working_set import WorkingSet, begun, memory_of
 
 _Found = tuple[Float[Array, " p"], Float[Array, " n"], Int[Array, ""]]
 
@@ -32,6 +34,10 @@ def first_solution(
     wanted, settled = wanted_width(problem, start)
     tol = jnp.maximum(tol, jnp.where(settled, 0.0, early * start.error))
 
+    def on_all() -> _Found:
+        found, _, iterations = on_all_features(problem, start, tol, jnp.array(1))
+        return found.coef, found.predictions, iterations
+
     def of(phases: list[tuple[int, ...]]) -> _Found:
         widths, *others = phases
 
@@ -40,6 +46,8 @@ def first_solution(
             kept = _formed(problem, start, wanted, choice, widths)
             return solver.solve_restricted(problem, start, tol, kept, choice, widths)
 
+        if not others and may_outgrow(problem, widths):
+            return jax.lax.cond(outgrows(problem, start, widths[-1]), on_all, solve)
         if not others:
             return solve()
         return jax.lax.cond(wanted <= widths[-1], solve, lambda: of(others))

@@ -14,8 +14,9 @@ from .._together import largest
 from ._base import AbstractSolver, check_convex
 from ._gram import AbstractGramSolver, switch_width
 from ._polished_fista import PolishedFISTA
+from ._ranking import highest, scores
 from ._widths import possible_widths, wanted_width
-from ._working_set import check_working_set, highest, memory_of, restrict, scores
+from ._working_set import check_working_set, memory_of, restrict
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 _FRACTION = 0.3  # of the gap that a working set is solved to while features are still missing

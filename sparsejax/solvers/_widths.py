@@ -71,8 +71,7 @@ def wanted_width(
     """
     n, p = problem.X.shape
     penalty = problem.penalty
-    moving = any_task(penalty.support(iterate.coef))
-    violated = ~moving & (penalty.saturation(iterate.coef, iterate.pull) > 1)
+    moving, violated = _moving_and_violated(problem, iterate)
     settled = jnp.sum(violated) <= 2 + jnp.sum(moving) // 10
     groups = penalty.groups_of_coordinates
     if groups is not None:  # they come and stay as a whole
@@ -93,6 +92,31 @@ def wanted_width(
     wanted = support + jnp.minimum(jnp.sum(violated & ~moving), growth)
     # Room for a group that is cut off where the working set ends.
     return wanted if groups is None else wanted + groups[2], settled
+
+
+def may_outgrow(problem: Problem, widths: tuple[int, ...]) -> bool:
+    """Whether there are supports that the widest of the working sets does not hold."""
+    return problem.penalty.max_support(*problem.X.shape) > widths[-1]
+
+
+def outgrows(problem: Problem, iterate: Iterate, width: int) -> Bool[Array, ""]:
+    """Whether there is more than goes into so wide a working set, which is nearly full."""
+    moving, violated = _moving_and_violated(problem, iterate)
+    groups, room = problem.penalty.groups_of_coordinates, width // 16
+    if groups is not None:
+        moving, violated = _spread(moving, groups), _spread(violated, groups)
+        room += groups[2]
+    support = jnp.sum(moving)
+    return (support >= width - room) & (support + jnp.sum(violated & ~moving) > width)
+
+
+def _moving_and_violated(
+    problem: Problem, iterate: Iterate
+) -> tuple[Bool[Array, " p"], Bool[Array, " p"]]:
+    """The support, and the features outside of it that would gain by moving."""
+    penalty = problem.penalty
+    moving = any_task(penalty.support(iterate.coef))
+    return moving, ~moving & (penalty.saturation(iterate.coef, iterate.pull) > 1)
 
 
 def any_task(chosen: Bool[Array, "p ..."]) -> Bool[Array, " p"]:

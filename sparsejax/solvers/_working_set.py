@@ -14,13 +14,22 @@ from .._problem import Problem, matvec
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractGroupSeparablePenalty, RowL2
 from ..penalties._base import per_row
+from ._all_features import on_all_features
 from ._base import AbstractSolver, check_convex, check_one_target, is_concave
 from ._gram import AbstractGramSolver, GramProblem, switch_width
 from ._gram_coordinate_descent import GramCoordinateDescent
 from ._kept import AbstractKept, KeptColumns, KeptGram
+from ._ranking import highest, is_filled, scores
 from ._semismooth_newton import SemismoothNewton
 from ._touching import Relaxation
-from ._widths import MIDDLE, any_task, by_columns, phases_of, possible_widths, wanted_width
+from ._widths import (
+    by_columns,
+    may_outgrow,
+    outgrows,
+    phases_of,
+    possible_widths,
+    wanted_width,
+)
 
 _BEGUN = 1e-3  # gap of the Lasso that a concave penalty begins with
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
@@ -41,7 +50,9 @@ class WorkingSet(AbstractSolver):
 
     Each step takes the features whose pull is largest beside those in the support, solves the
     problem restricted to them through its Gram matrix, and computes the duality gap of the whole
-    problem with one pass over X and one over its transpose. Widths come from a short list.
+    problem with one pass over X and one over its transpose. Widths come from a short list, up to
+    4096; where the support outgrows that, a step is up to 1000 iterations of ``FISTA()`` on all
+    features.
 
     Parameters
     ----------
@@ -95,8 +106,20 @@ class WorkingSet(AbstractSolver):
             going = (state.iterate.error > tol) & (state.steps < max_steps)
             return going & (state.stalled < _PATIENCE)
 
+        last = not others and not may_outgrow(problem, widths)
+
         def fits(state: _State) -> Bool[Array, ""] | bool:
-            return not others or wanted_width(problem, state.iterate)[0] <= widths[-1]
+            if others:
+                return wanted_width(problem, state.iterate)[0] <= widths[-1]
+            return last or ~outgrows(problem, state.iterate, widths[-1])
+
+        def go_on(state: _State) -> _State:
+            if others:
+                return self._phases(problem, state, tol, max_steps, others)
+            left = max_steps - state.steps
+            found, steps, inner = on_all_features(problem, state.iterate, tol, left)
+            steps, inner = state.steps + steps, state.inner + inner
+            return replace(state, iterate=found, kept=None, steps=steps, inner=inner)
 
         def step(state: _State) -> _State:
             return self._step(problem, state, tol, widths)
@@ -105,14 +128,8 @@ class WorkingSet(AbstractSolver):
         memory = memory if state.kept is None else memory.adopt(state.kept)
         state = replace(state, kept=memory)
         state = jax.lax.while_loop(lambda state: unfinished(state) & fits(state), step, state)
-        if not others:
-            return replace(state, kept=None)
-        return jax.lax.cond(
-            unfinished(state),
-            lambda state: self._phases(problem, state, tol, max_steps, others),
-            lambda state: replace(state, kept=None),
-            state,
-        )
+        stop = lambda state: replace(state, kept=None)  # noqa: E731
+        return stop(state) if last else jax.lax.cond(unfinished(state), go_on, stop, state)
 
     def _step(
         self, problem: Problem, state: _State, tol: Float[Array, ""], widths: tuple[int, ...]
@@ -229,40 +246,6 @@ def _gather(
         return kept.update(problem, chosen, jnp.array(width) if full else wanted)
 
     return switch_width(choice, widths, gather)
-
-
-def is_filled(penalty: AbstractGroupSeparablePenalty, width: int) -> bool:
-    """Whether features beyond those wanted come along, as they may be wanted later.
-
-    They do where their Gram matrix is cheap, and where groups must stay whole.
-    """
-    return penalty.groups_of_coordinates is not None or width <= MIDDLE
-
-
-def scores(problem: Problem, iterate: Iterate) -> Float[Array, " p"]:
-    """How likely each feature matters: infinite in the support."""
-    moving = any_task(problem.penalty.support(iterate.coef))
-    saturation = problem.penalty.saturation(iterate.coef, iterate.pull)
-    # Ranking needs no more than float32, for which there is a fast top_k on CPU.
-    return jnp.where(moving, jnp.inf, saturation).astype(jnp.float32)
-
-
-def highest(
-    penalty: AbstractGroupSeparablePenalty, score: Float[Array, " p"], width: int
-) -> Int[Array, " w"]:
-    """The features of highest score, as many as fit; whole groups only, padded with p."""
-    groups = penalty.groups_of_coordinates
-    if groups is None:
-        return jax.lax.top_k(score, width)[1]
-    labels, num_groups, _ = groups
-    # One place a group, so that its features stay together; exact in float32.
-    order = jnp.argsort(-jax.ops.segment_max(score, labels, num_groups))
-    place = jnp.zeros(num_groups, jnp.float32).at[order].set(jnp.arange(num_groups))
-    chosen = jax.lax.top_k(-place[labels], width)[1]
-    counts = jnp.zeros(num_groups, int).at[labels[chosen]].add(1)
-    sizes = jax.ops.segment_sum(jnp.ones_like(labels), labels, num_groups)
-    whole = (counts == sizes)[labels[chosen]]
-    return jnp.where(whole, chosen, labels.shape[0])
 
 
 def _predict(
