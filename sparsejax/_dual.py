@@ -55,6 +55,11 @@ def generic_solver(problem: Problem) -> str:
     return "PrimalDual" if needs_dual(problem) else "FISTA"
 
 
+def has_dual_on_ray(problem: Problem) -> bool:
+    """Whether dual points must be multiples of the gradient."""
+    return isinstance(problem.loss, AbstractSmoothLoss) and problem.loss.has_dual_on_ray
+
+
 def has_gradient(problem: Problem) -> bool:
     """Whether the loss has a gradient, at least wherever it does not vanish."""
     return hasattr(problem.loss, "gradient")
@@ -97,6 +102,9 @@ def feasible_dual(problem: Problem, coef: Float[Array, "p ..."], dual: Dual) -> 
     hidden = isinstance(problem.loss, Profiled | ProfiledKinks)
     null_space = penalty.null_space(problem.X.shape[1])
     if isinstance(penalty, Analysis):
+        if has_dual_on_ray(problem):
+            assert dual.penalty is not None
+            return Dual(dual.loss, _balancing(problem, dual.loss, dual.penalty))
         return _corrected(problem, dual, hidden, lambda pull: pull, lambda w: w)
     if null_space is not None:
         N = null_space
@@ -175,6 +183,33 @@ def _corrected(
     return jax.lax.fori_loop(0, _REFINEMENTS, refine, dual)
 
 
+def _balancing(
+    problem: Problem, u: Float[Array, " n"], forces: Float[Array, " m"]
+) -> Float[Array, " m"]:
+    """The forces ζ moved as little as Xᵀu + Dᵀζ = 0 demands, wherever that takes them.
+
+    For a u that must not move. Scaling both brings the forces back into their range.
+    """
+    D = problem.penalty.operator
+    diagonal = D.square_norms(jnp.ones_like(forces))
+
+    def refine(_: Any, forces: Float[Array, " m"]) -> Float[Array, " m"]:
+        left = problem.X.rmatvec(u) + D.rmatvec(forces)
+        w, _ = jax.scipy.sparse.linalg.cg(
+            lambda w: D.rmatvec(D.matvec(w)),
+            jnp.where(diagonal > 0, left, 0.0),
+            tol=float(jnp.finfo(u.dtype).eps) ** (1 / _REFINEMENTS),
+            maxiter=min(2 * left.size + 10, _MAX_CG_STEPS),
+            M=lambda w: ratio(w, diagonal),
+        )
+        moved = forces - D.matvec(w)
+        after = problem.X.rmatvec(u) + D.rmatvec(moved)
+        # Without forces against some direction, conjugate gradients end anywhere.
+        return jnp.where(jnp.linalg.norm(after) <= jnp.linalg.norm(left), moved, forces)
+
+    return jax.lax.fori_loop(0, _REFINEMENTS, refine, forces)
+
+
 def within_range(problem: Problem, dual: Dual) -> Dual:
     """The dual without what rounding or a correction put outside the ranges of its entries."""
     loss: Any = unprofiled(problem.loss)
@@ -205,5 +240,7 @@ def residual_of(problem: Problem, coef: Float[Array, " p"], dual: Dual) -> Float
     left = rmatvec(problem.X, dual.loss) + problem.penalty.operator.rmatvec(dual.penalty)
     ones = jnp.ones(problem.X.shape[0], coef.dtype)
     column = jnp.sqrt(jnp.max(problem.X.square_norms(ones)))
-    natural = jnp.linalg.norm(problem.y) / jnp.where(column > 0, column, 1.0)
+    # Times and events have not the size of predictions, which are of the order of one.
+    y = ones if has_dual_on_ray(problem) else problem.y
+    natural = jnp.linalg.norm(y) / jnp.where(column > 0, column, 1.0)
     return jnp.linalg.norm(left) * (2 * jnp.linalg.norm(coef) + natural)

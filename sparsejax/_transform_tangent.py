@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._dual import Dual
+from ._dual import Dual, has_dual_on_ray
 from ._fixed_point import DENSE, solve_iteratively
 from ._problem import Problem, rmatvec
 from .designs import GridDifferences
@@ -24,7 +24,8 @@ def has_transform_tangent(problem: Problem) -> bool:
     penalty = problem.penalty
     if not isinstance(penalty, Analysis) or not isinstance(problem.loss, AbstractSmoothLoss):
         return False
-    return isinstance(penalty.operator, GridDifferences) or penalty.operator.shape[1] <= DENSE
+    small = penalty.operator.shape[1] <= DENSE or has_dual_on_ray(problem)  # which has no prox
+    return isinstance(penalty.operator, GridDifferences) or small
 
 
 def transform_tangent(

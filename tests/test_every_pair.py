@@ -23,9 +23,8 @@ TOL = 1e-8
 
 
 def _is_a_pair(loss, penalty, intercept, several):
-    if loss.startswith("cox"):  # has no intercept, one risk, and no proximal operator
-        refused = ("overlapping", "analysis", "isotropic", "total-variation")
-        return not intercept and not several and penalty not in refused
+    if loss.startswith("cox"):  # has no intercept and one risk
+        return not intercept and not several and penalty != "total-variation"
     if loss == "equality" and penalty in ("box", "simplex"):
         return False  # two sets of constraints, which need not meet
     if several or loss == "multinomial":

@@ -322,8 +322,8 @@ def test_bad_input_names_the_argument(make, message):
         (lambda: _make(losses.Hinge(), LABELS), solvers.FISTA(), "Hinge.*PrimalDual"),
         (
             lambda: _make(losses.Cox(), SURVIVAL, penalties.Analysis(1.0, np.eye(3))),
-            solvers.Auto(),
-            "Cox.*FusedLasso",
+            solvers.PrimalDual(),
+            "Cox.*ProxNewton",
         ),
     ],
 )

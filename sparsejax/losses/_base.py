@@ -141,6 +141,11 @@ class AbstractSmoothLoss(AbstractLoss):
         """Whether ``curvature_bound`` is finite."""
         return True
 
+    @property
+    def has_dual_on_ray(self) -> bool:
+        """Whether of its conjugate no more is known than at multiples of the gradient."""
+        return False
+
 
 class AbstractProximalLoss(AbstractLoss):
     """A loss with a proximal operator, smooth or not."""

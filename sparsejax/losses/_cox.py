@@ -69,6 +69,10 @@ class Cox(AbstractSmoothLoss):
         if self.ties not in ("efron", "breslow"):
             raise ValueError(f'`ties` must be "efron" or "breslow"; got {self.ties!r}.')
 
+    @property
+    def has_dual_on_ray(self) -> bool:
+        return True
+
     def outputs(self, y: Float[Array, "n 2"]) -> tuple[int, ...]:
         return ()
 

@@ -8,8 +8,8 @@ import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at
+from .._dual import has_dual_on_ray
 from .._problem import Problem
-from ..losses import Cox
 from ..penalties import AbstractConcavePenalty, AbstractRelaxablePenalty
 
 _TAKE_CONCAVE = "use FISTA(), CoordinateDescent() or MultiStage()"
@@ -116,6 +116,9 @@ def check_certifiable(problem: Problem) -> None:
     What is known of the dual of Cox's likelihood is the ray through its gradient, which is not
     orthogonal to directions without a penalty.
     """
-    if isinstance(problem.loss, Cox) and problem.penalty.null_space(problem.X.shape[1]) is not None:
+    if has_dual_on_ray(problem) and problem.penalty.null_space(problem.X.shape[1]) is not None:
         name = type(problem.penalty).__name__
-        raise TypeError(f"Cox has no certificate with {name}: use FusedLasso(strength, 0.01).")
+        raise TypeError(
+            f"Cox has no certificate with {name}: use Analysis(strength, "
+            "difference_operator((p,)))."
+        )

@@ -61,7 +61,7 @@ class PrimalDual(AbstractSolver):
         transformed = isinstance(problem.penalty, Analysis)
         if not isinstance(loss, AbstractProximalLoss):
             if transformed:
-                others = "no solver takes it with a penalty of a transform; FusedLasso is none"
+                others = "use ProxNewton()"
             raise TypeError(
                 f"PrimalDual does not support {name}, which has no proximal operator: {others}."
             )

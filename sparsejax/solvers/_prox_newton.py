@@ -9,19 +9,21 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._backtracking import backtracked
 from .._certificate import Iterate, iterate_at, judged, objective_at, unit_of_error
+from .._dual import Dual, has_dual_on_ray
 from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
 from ..losses import AbstractPointwiseLoss, AbstractSmoothLoss
 from ..losses._profiled import Profiled
 from ..losses._tilted import bare
 from ..losses._weighted import Weighted, WeightedEntries
-from ..penalties import AbstractNewtonPenalty, AbstractSeparablePenalty, RowL2
+from ..penalties import AbstractNewtonPenalty, AbstractSeparablePenalty, Analysis, RowL2
 from ._base import AbstractSolver, check_certifiable, check_convex, is_concave
 from ._coordinate_descent import CoordinateDescent
 from ._first_solution import first_solution
 from ._fista import FISTA
 from ._gram_coordinate_descent import GramCoordinateDescent
 from ._gram_fista import GramFISTA
+from ._primal_dual import PrimalDual
 from ._semismooth_newton import SemismoothNewton
 from ._working_set import WorkingSet
 
@@ -65,7 +67,7 @@ class ProxNewton(AbstractSolver):
     ----------
     inner
         Solves the models; by default ``WorkingSet()`` where the penalty allows, else, and for
-        several targets, ``FISTA()``.
+        several targets, ``FISTA()``, and ``PrimalDual()`` for Cox with ``Analysis``.
 
     Notes
     -----
@@ -74,7 +76,7 @@ class ProxNewton(AbstractSolver):
 
     inner: AbstractSolver | None = None
 
-    default_max_steps: ClassVar[int] = 200
+    default_max_steps: ClassVar[int] = 1000
 
     def check(self, problem: Problem) -> None:
         if not is_concave(problem) or problem.penalty.steep:
@@ -98,6 +100,8 @@ class ProxNewton(AbstractSolver):
             return self.inner
         if problem.loss.outputs(problem.y):
             return FISTA()
+        if isinstance(problem.penalty, Analysis) and has_dual_on_ray(problem):
+            return PrimalDual()
         solver = quadratic_solver(problem)
         single = isinstance(problem.penalty, AbstractSeparablePenalty)
         return _OF_MODELS if single and solver is _WORKING_SET else solver
@@ -112,8 +116,10 @@ class ProxNewton(AbstractSolver):
             return going & (state.stalled < patience)
 
         def step(state: _State) -> _State:
-            coef, predictions, inner = self._solve_model(problem, state, tol)
-            new, objective = _search(problem, state.iterate, state.objective, coef, predictions)
+            coef, predictions, forces, inner = self._solve_model(problem, state, tol)
+            new, objective = _search(
+                problem, state.iterate, state.objective, coef, predictions, forces
+            )
             # The gap need not shrink at every step, nor be finite far from the solution.
             rounding = 100 * jnp.finfo(objective.dtype).eps * jnp.abs(objective)
             lower = objective < state.objective - rounding
@@ -127,7 +133,8 @@ class ProxNewton(AbstractSolver):
                 state.steps + 1,
                 state.inner + inner,
                 objective,
-                jnp.minimum(new.error, state.best_error),
+                # That of the last progress: slow convergence is progress after several steps.
+                jnp.where(progress, jnp.minimum(new.error, state.best_error), state.best_error),
                 jnp.where(progress, 0, state.stalled + 1),
                 damping,
             )
@@ -141,8 +148,11 @@ class ProxNewton(AbstractSolver):
 
     def _solve_model(
         self, problem: Problem, state: _State, tol: Float[Array, ""]
-    ) -> tuple[Float[Array, " p"], Float[Array, " n"], Int[Array, ""]]:
-        """The minimiser of the model at the iterate, its predictions, and the steps it took."""
+    ) -> tuple[Float[Array, " p"], Float[Array, " n"], Float[Array, " m"] | None, Int[Array, ""]]:
+        """The minimiser of the model at the iterate, its predictions, and the steps it took.
+
+        With the forces of an ``Analysis`` penalty.
+        """
         iterate, offset = state.iterate, problem.predict_zero()
         model, centring = project_intercept(_model(problem, iterate, offset, state.damping))
 
@@ -153,7 +163,7 @@ class ProxNewton(AbstractSolver):
             return offset
 
         known = iterate.predictions - drift(iterate.coef)
-        start = judged(model, iterate.coef, known, iterate.pull)
+        start = judged(model, iterate.coef, known, iterate.pull, iterate.dual)
         # In the units of the model: no more digits than the next one will throw away.
         unit = unit_of_error(problem) / unit_of_error(model)
         goal = jnp.maximum(_FORCING * iterate.error, 0.3 * tol) * unit
@@ -171,9 +181,10 @@ class ProxNewton(AbstractSolver):
             # Enlarged from one model to the next, not for a model that will change.
             early = _EARLY * tighter
             coef, predictions, count = first_solution(solver, model, start, 0.3 * goal, early)
-            return coef, predictions + drift(coef), count
+            return coef, predictions + drift(coef), None, count
         found, stats = solver.run(model, start, goal, jnp.array(solver.default_max_steps))
-        return found.coef, found.predictions + drift(found.coef), stats["num_steps"]
+        forces = None if found.dual is None else found.dual.penalty
+        return found.coef, found.predictions + drift(found.coef), forces, stats["num_steps"]
 
 
 def quadratic_solver(problem: Problem) -> AbstractSolver:
@@ -222,6 +233,7 @@ def _search(
     before: Float[Array, ""],
     coef: Float[Array, " p"],
     predictions: Float[Array, " n"],
+    forces: Float[Array, " m"] | None,
 ) -> tuple[Iterate, Float[Array, ""]]:
     """The longest of the steps 1, ½, ¼, … towards ``coef`` that does not raise the objective."""
 
@@ -240,4 +252,8 @@ def _search(
         _HALVINGS,
         before.dtype,
     )
-    return iterate_at(problem, *between(length)), objective
+    coef, predictions = between(length)
+    dual = None
+    if forces is not None:
+        dual = Dual(problem.loss.gradient(predictions, problem.y), forces)
+    return iterate_at(problem, coef, predictions, dual), objective
