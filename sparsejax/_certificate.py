@@ -8,7 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._dual import Dual, feasible_dual, first_dual, needs_dual, residual_of
+from ._dual import (
+    Dual,
+    feasible_dual,
+    first_dual,
+    has_dual_on_ray,
+    needs_dual,
+    radius,
+    residual_of,
+)
 from ._modules import replace
 from ._problem import Problem, matvec, predict_sparse, rmatvec
 from ._together import largest
@@ -119,15 +127,20 @@ def relative_gap(
 
     A loss without a gradient takes u from ``dual``, feasible but for its size. The gap of an
     ``Analysis`` penalty has another term, ‖Xᵀu + Dᵀζ‖ (rounding) times a radius: no point within
-    2‖w‖ + ‖y‖/max_j‖X_j‖ of w is better than w by more than the gap.
+    2‖w‖ + ‖y‖/max_j‖X_j‖ of w is better than w by more than the gap. Likewise what is left of the
+    pull in directions without a penalty, where u must not leave the ray through the gradient.
     """
     if dual is not None:
         return _gap_of_dual(problem, coef, predictions, pull, dual)
     loss, at = problem.loss.settled(predictions, problem.y) if settled is None else settled
     gradient = loss.gradient(at, problem.y)
     null_space = problem.penalty.null_space(problem.X.shape[1])
+    left_over = 0.0
     if null_space is None:
         pull = _without_rounding(problem, pull)
+    elif has_dual_on_ray(problem):
+        constant = null_space @ (null_space.T @ pull)
+        pull, left_over = pull - constant, jnp.linalg.norm(constant) * radius(problem, coef)
     else:
         gradient, pull = _orthogonal_to(null_space, problem, predictions, gradient)
 
@@ -136,7 +149,7 @@ def relative_gap(
         return data + problem.penalty.scaled_gap(coef, pull, scale)
 
     best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(problem.penalty.dual_scale(pull)))
-    return jnp.maximum(best, 0.0) / objective_at_zero(problem)
+    return jnp.maximum(best + left_over, 0.0) / objective_at_zero(problem)
 
 
 def _gap_of_dual(

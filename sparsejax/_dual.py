@@ -238,9 +238,14 @@ def residual_of(problem: Problem, coef: Float[Array, " p"], dual: Dual) -> Float
     """‖Xᵀu + Dᵀζ‖ times the radius within which an ``Analysis`` certificate holds."""
     assert dual.penalty is not None
     left = rmatvec(problem.X, dual.loss) + problem.penalty.operator.rmatvec(dual.penalty)
+    return jnp.linalg.norm(left) * radius(problem, coef)
+
+
+def radius(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
+    """2‖w‖ + ‖y‖/max_j‖X_j‖: how far away a better point is looked for at the most."""
     ones = jnp.ones(problem.X.shape[0], coef.dtype)
     column = jnp.sqrt(jnp.max(problem.X.square_norms(ones)))
     # Times and events have not the size of predictions, which are of the order of one.
     y = ones if has_dual_on_ray(problem) else problem.y
     natural = jnp.linalg.norm(y) / jnp.where(column > 0, column, 1.0)
-    return jnp.linalg.norm(left) * (2 * jnp.linalg.norm(coef) + natural)
+    return 2 * jnp.linalg.norm(coef) + natural

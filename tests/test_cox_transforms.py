@@ -1,4 +1,7 @@
-"""Cox's likelihood with norms of transforms: models of diagonal curvature by ``PrimalDual``."""
+"""Cox's likelihood with norms of transforms, whose dual points must be multiples of its gradient.
+
+Models of diagonal curvature by ``PrimalDual``, or FISTA where there is a proximal operator.
+"""
 
 import equinox as eqx
 import jax
@@ -11,7 +14,13 @@ from tests import pairs, reference
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-PENALTIES = ("overlapping", "analysis", "isotropic")  # two of which leave a direction alone
+SOLVERS = {
+    "overlapping": "ProxNewton",
+    # These leave a direction alone.
+    "analysis": "ProxNewton",
+    "isotropic": "ProxNewton",
+    "total-variation": "FISTA",
+}
 
 
 def _problem(penalty, strength, loss="cox"):
@@ -19,18 +28,18 @@ def _problem(penalty, strength, loss="cox"):
     return data, pairs.problem(loss, penalty, False, data, strength)
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("penalty", SOLVERS)
 @pytest.mark.parametrize("loss", ["cox", pytest.param("cox-efron", marks=pytest.mark.slow)])
 def test_objective_is_that_of_an_interior_point_method(loss, penalty):
     for strength in (0.003, 0.03):
         (X, *_), problem = _problem(penalty, strength, loss)
         solution = sj.solve(problem, tol=1e-8)
-        assert solution.stats["solver"] == "ProxNewton"
+        assert solution.stats["solver"] == SOLVERS[penalty]
         best = reference.optimum_of(X, problem)
         assert abs(float(solution.objective) - best) <= 2e-8 * abs(best)
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("penalty", SOLVERS)
 def test_gap_bounds_what_is_left_to_gain(penalty):
     _, problem = _problem(penalty, 0.003)
     unit = float(sj.objective(problem, jnp.zeros(pairs.P)))
@@ -41,7 +50,8 @@ def test_gap_bounds_what_is_left_to_gain(penalty):
 
 
 @pytest.mark.parametrize(
-    "penalty", ["overlapping", *(pytest.param(p, marks=pytest.mark.slow) for p in PENALTIES[1:])]
+    "penalty",
+    ["overlapping", *(pytest.param(p, marks=pytest.mark.slow) for p in [*SOLVERS][1:])],
 )
 def test_derivatives_agree_with_differences(penalty):
     _, problem = _problem(penalty, 0.01)
@@ -58,11 +68,13 @@ def test_derivatives_agree_with_differences(penalty):
     np.testing.assert_allclose(jax.grad(of_strength)(at), numeric, rtol=1e-4)
 
 
-@pytest.mark.slow
-def test_strength_max():
-    _, problem = _problem("overlapping", 1.0)
+@pytest.mark.parametrize(
+    "penalty", [pytest.param("overlapping", marks=pytest.mark.slow), "total-variation"]
+)
+def test_strength_max(penalty):
+    _, problem = _problem(penalty, 1.0)
     most = float(sj.strength_max(problem))
     for factor, some in ((0.999, True), (1.001, False)):
-        _, problem = _problem("overlapping", factor * most)
-        coef = np.abs(sj.solve(problem, tol=1e-10).coef)
-        assert (coef.max() > 1e-6) == some
+        _, problem = _problem(penalty, factor * most)
+        coef = sj.solve(problem, tol=1e-10).coef
+        assert (float(problem.penalty.value(coef)) > 1e-6) == some

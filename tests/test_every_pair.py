@@ -24,7 +24,7 @@ TOL = 1e-8
 
 def _is_a_pair(loss, penalty, intercept, several):
     if loss.startswith("cox"):  # has no intercept and one risk
-        return not intercept and not several and penalty != "total-variation"
+        return not intercept and not several
     if loss == "equality" and penalty in ("box", "simplex"):
         return False  # two sets of constraints, which need not meet
     if several or loss == "multinomial":

@@ -20,18 +20,16 @@ def test_support_page_is_current():
 
 @pytest.mark.parametrize(("loss", "y"), support.CASES.values(), ids=support.CASES)
 def test_the_default_takes_every_pair(loss, y):
-    """But for total variation with Cox, for which no certificate is known unless it is given as
-    ``Analysis``. Nor for penalties of infinite slope at zero with a loss that no gradient step is
-    sure to lower, but for hard constraints, and for concave penalties of singular values with a
-    loss that has no gradient.
+    """But for penalties of infinite slope at zero with a loss that no gradient step is sure to
+    lower, but for hard constraints, and for concave penalties of singular values with a loss that
+    has no gradient.
     """
     loss_type = getattr(sj.losses, loss)
     for penalty, make in support.PENALTIES.items():
         if support.is_of_matrices(loss, y) and penalty not in support.FOR_TASKS:
             continue
-        refused = (loss, penalty) == ("Cox", "TotalVariation")
         unbounded = not getattr(loss_type(), "has_bounded_curvature", False)
-        refused |= penalty in ("Lq", "L0", "Cardinality") and unbounded
+        refused = penalty in ("Lq", "L0", "Cardinality") and unbounded
         refused |= penalty == "Spectral" and not isinstance(
             loss_type(), sj.losses.AbstractSmoothLoss
         )

@@ -8,7 +8,6 @@ import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at
-from .._dual import has_dual_on_ray
 from .._problem import Problem
 from ..penalties import AbstractConcavePenalty, AbstractRelaxablePenalty
 
@@ -108,17 +107,3 @@ def unfinished_at(
     """
     going = iterate.error > tol
     return going | (steps == 0) if is_relaxable(problem) and problem.penalty.steep else going
-
-
-def check_certifiable(problem: Problem) -> None:
-    """``TypeError`` for the pairs without a dual point that could certify them.
-
-    What is known of the dual of Cox's likelihood is the ray through its gradient, which is not
-    orthogonal to directions without a penalty.
-    """
-    if has_dual_on_ray(problem) and problem.penalty.null_space(problem.X.shape[1]) is not None:
-        name = type(problem.penalty).__name__
-        raise TypeError(
-            f"Cox has no certificate with {name}: use Analysis(strength, "
-            "difference_operator((p,)))."
-        )

@@ -15,7 +15,7 @@ from .._problem import Problem, rmatvec
 from ..designs import Identity
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ..penalties import Analysis
-from ._base import AbstractSolver, check_certifiable, is_relaxable, unfinished_at
+from ._base import AbstractSolver, is_relaxable, unfinished_at
 
 _MARGIN = 1e-3  # of the tolerance, for the rounding of two ways to the same gap
 
@@ -76,7 +76,6 @@ class FISTA(AbstractSolver):
                 f"FISTA does not support {type(loss).__name__}, whose curvature has no bound: "
                 f"use {other}()."
             )
-        check_certifiable(problem)
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]

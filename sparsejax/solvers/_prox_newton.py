@@ -17,7 +17,7 @@ from ..losses._profiled import Profiled
 from ..losses._tilted import bare
 from ..losses._weighted import Weighted, WeightedEntries
 from ..penalties import AbstractNewtonPenalty, AbstractSeparablePenalty, Analysis, RowL2
-from ._base import AbstractSolver, check_certifiable, check_convex, is_concave
+from ._base import AbstractSolver, check_convex, is_concave
 from ._coordinate_descent import CoordinateDescent
 from ._first_solution import first_solution
 from ._fista import FISTA
@@ -92,7 +92,6 @@ class ProxNewton(AbstractSolver):
                 f"ProxNewton does not support {name}, whose outputs depend on each other: "
                 "use FISTA()."
             )
-        check_certifiable(problem)
         self._solver(problem).check(replace(problem, loss=_weighted(problem, problem.y)))
 
     def _solver(self, problem: Problem) -> AbstractSolver:
