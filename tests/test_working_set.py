@@ -154,6 +154,19 @@ def test_gram_of_all_features_is_formed_once(rng, counted):
     assert sum(counted) == 40
 
 
+@pytest.mark.parametrize(("samples", "widest"), [(200, 1024), (400, 2048), (5000, 4096)])
+def test_widths_where_the_penalty_bounds_no_support(samples, widest):
+    X = jax.ShapeDtypeStruct((samples, 20_000), jnp.float64)
+    widths = []
+
+    def find(X):
+        net = sj.penalties.ElasticNet(0.1, 0.5)
+        widths.append(possible_widths(sj.Problem(X, jnp.ones(samples), penalty=net)))
+
+    jax.eval_shape(find, X)
+    assert widths[0][-1] == widest
+
+
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [

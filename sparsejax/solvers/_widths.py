@@ -6,11 +6,12 @@ from jaxtyping import Array, Bool, Int
 
 from .._certificate import Iterate
 from .._problem import Problem
-from ..penalties import RowL2
+from ..penalties import AbstractSeparablePenalty, RowL2
 
 _SMALLEST, MIDDLE, _LARGEST = 64, 256, 4096
 _STEPS = (16, _SMALLEST, 128, MIDDLE, 512, 1024, 1536, 2048, 3072, _LARGEST)
 _ROOM = 512  # for features that will leave again
+_MANY = 4  # times the samples: an elastic net that takes more is nearly ridge, and soon solved
 
 
 def possible_widths(problem: Problem) -> tuple[int, ...]:
@@ -22,6 +23,8 @@ def possible_widths(problem: Problem) -> tuple[int, ...]:
     # Whole groups have room for features that will leave again.
     single = problem.penalty.groups_of_coordinates is None
     wanted = support + min(support, _ROOM) if single else support
+    if isinstance(problem.penalty, AbstractSeparablePenalty):
+        wanted = min(wanted, max(_MANY * n, 4 * MIDDLE))
     bound = min(p, max(wanted, _SMALLEST), _LARGEST)
     # A Gram matrix of many samples is dear, and one of so few features soon compiled.
     steps = sorted((*_STEPS, 384, 768)) if p <= n else _STEPS
