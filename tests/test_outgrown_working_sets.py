@@ -38,11 +38,12 @@ def _problem(rng, penalty, loss=None, strength_ratio=100.0):
         (penalties.L1, None),
         pytest.param(lambda s: penalties.GroupL2(s, GROUPS), None, marks=pytest.mark.slow),
         (lambda s: penalties.GroupL2(s, np.arange(P) // 100), None),  # wider than any working set
+        pytest.param(lambda s: penalties.ElasticNet(s, 0.5), None, marks=pytest.mark.slow),
         pytest.param(penalties.RowL2, None, marks=pytest.mark.slow),
         pytest.param(lambda s: penalties.MCP(s, 3.0), None, marks=pytest.mark.slow),
         (penalties.L1, losses.Logistic()),
     ],
-    ids=["L1", "groups", "large groups", "rows", "MCP", "logistic"],
+    ids=["L1", "groups", "large groups", "elastic net", "rows", "MCP", "logistic"],
 )
 def test_support_larger_than_any_working_set(rng, penalty, loss):
     problem = _problem(rng, penalty, loss)
