@@ -24,7 +24,8 @@ def has_transform_tangent(problem: Problem) -> bool:
     penalty = problem.penalty
     if not isinstance(penalty, Analysis) or not isinstance(problem.loss, AbstractSmoothLoss):
         return False
-    small = penalty.operator.shape[1] <= DENSE or has_dual_on_ray(problem)  # which has no prox
+    # The other way takes a proximal operator of the loss.
+    small = penalty.operator.shape[1] <= DENSE or has_dual_on_ray(problem)
     return isinstance(penalty.operator, GridDifferences) or small
 
 
