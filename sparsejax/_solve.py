@@ -170,7 +170,7 @@ def strength_max(problem: Problem) -> Float[Array, ""]:
 
     Unpenalised features (zero weights) and the intercept are fitted first. To the last digits where
     the loss has a gradient; else, and for ``Analysis``, by some ten solves: to about eight digits
-    with penalties whose unit ball has corners, five with others.
+    with penalties whose unit ball has corners, five with others (Cox: four).
 
     Raises
     ------
