@@ -18,7 +18,8 @@ from ._dual import (
     residual_of,
 )
 from ._modules import replace
-from ._problem import Problem, matvec, predict_sparse, rmatvec
+from ._orthogonal import orthogonal_to
+from ._problem import Problem, predict_sparse, rmatvec
 from ._together import largest
 from .losses._profiled import Profiled
 from .losses._tilted import untilted
@@ -142,7 +143,7 @@ def relative_gap(
         constant = null_space @ (null_space.T @ pull)
         pull, left_over = pull - constant, jnp.linalg.norm(constant) * radius(problem, coef)
     else:
-        gradient, pull = _orthogonal_to(null_space, problem, predictions, gradient)
+        gradient, pull = orthogonal_to(null_space, problem, predictions, gradient)
 
     def gap(scale: Float[Array, ""]) -> Float[Array, ""]:
         data = loss.fenchel_gap(at, scale * gradient, problem.y)
@@ -179,37 +180,6 @@ def _gap_of_dual(
     best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(scale)) + left_over
     own = loss.value(predictions, problem.y) + penalty.value(coef)
     return jnp.maximum(best, 0.0) / unit_of_gaps(problem, own)
-
-
-def _orthogonal_to(
-    null_space: Float[Array, "p m"],
-    problem: Problem,
-    predictions: Float[Array, " n"],
-    gradient: Float[Array, " n"],
-) -> tuple[Float[Array, " n"], Float[Array, " p"]]:
-    """The gradient of the loss, less what pulls in directions without a penalty, and its pull.
-
-    The dual constraint is an equality there. What is subtracted is the change of the gradient
-    along such directions, to first order: it vanishes where the loss is straight, so that the
-    result stays in the domain of f*. Subtracting once more what the first time left brings it
-    down to rounding.
-    """
-    directions = matvec(problem.X, null_space)
-    if isinstance(problem.loss, Profiled):
-        directions = jnp.append(directions, jnp.ones_like(directions[:, :1]), axis=1)
-    change = problem.loss.curvature(predictions, problem.y)[:, None] * directions
-    inverse = pseudo_inverse(directions.T @ change)
-    for _ in range(2):
-        gradient = gradient - change @ (inverse @ (directions.T @ gradient))
-    return gradient, -rmatvec(problem.X, gradient)
-
-
-def pseudo_inverse(gram: Float[Array, "m m"]) -> Float[Array, "m m"]:
-    """Of a Gram matrix, in units in which all columns are alike."""
-    size = jnp.sqrt(jnp.diagonal(gram))
-    scale = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1.0), 0.0)
-    scales = scale * scale[:, None]
-    return scales * jnp.linalg.pinv(scales * gram, hermitian=True)
 
 
 def unit_of_gaps(problem: Problem, objective: Float[Array, ""]) -> Float[Array, ""]:

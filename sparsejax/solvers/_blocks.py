@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import pseudo_inverse
 from .._modules import select
+from .._orthogonal import pseudo_inverse
 from ._coordinate_descent import BLOCK
 from ._curvature import Pick
 from ._gram import GramProblem
