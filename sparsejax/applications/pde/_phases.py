@@ -12,6 +12,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from ..._arrays import cast_floats
 from ...nn._leaves import chosen_leaves, named_leaves
 from ...penalties import AbstractSeparablePenalty
 from ._derivatives import Field
@@ -71,7 +72,13 @@ class Descent(AbstractPhase):
 
         def step(weights: Any, memory: Any, key: PRNGKeyArray, number: Array) -> Any:
             points = self.problem.draw(jax.random.fold_in(key, number), self.batch)
-            loss = lambda weights: self.problem.loss(eqx.combine(weights, self.rest), points)  # noqa: E731
+            dtype = _dtype(weights)
+            points = cast_floats(points, dtype)
+
+            def loss(weights: Any) -> Float[Array, ""]:
+                # A problem may hold numbers of another precision.
+                return self.problem.loss(eqx.combine(weights, self.rest), points).astype(dtype)
+
             value, slope = jax.value_and_grad(loss)(weights)
             change, memory = optimiser.update(slope, memory, weights)
             return (optax.apply_updates(weights, change), memory), value
@@ -122,10 +129,12 @@ class Refit(AbstractPhase):
 
             def body(i: Array, carry: Any) -> Any:
                 kept, damping, _ = carry
-                samples = self._samples(field(kept), jax.random.fold_in(key, done + i))
+                drawn = jax.random.fold_in(key, done + i)
+                samples = self._samples(field(kept), drawn, kept.dtype)
 
                 def residuals(kept: Array) -> Array:
-                    return jnp.concatenate([rows(term, field(kept), s) for term, s in samples])
+                    of_terms = [rows(term, field(kept), s) for term, s in samples]
+                    return jnp.concatenate(of_terms).astype(kept.dtype)
 
                 jacobian = jnp.concatenate([_jacobian(term, field, s, kept) for term, s in samples])
                 return levenberg_marquardt(residuals, jacobian, kept, damping)
@@ -136,11 +145,12 @@ class Refit(AbstractPhase):
 
         return jax.lax.map(of_one, (*state, keys))
 
-    def _samples(self, u: Field, key: PRNGKeyArray) -> list[tuple[Term, Sample]]:
+    def _samples(self, u: Field, key: PRNGKeyArray, dtype: Any) -> list[tuple[Term, Sample]]:
         """Of each term its points in the whole, or the telling ones of more."""
         terms = self.problem.terms
         drawn, *keys = jax.random.split(key, 1 + len(terms))
-        of_terms = zip(terms, self.problem.draw(drawn), keys, strict=True)
+        points = cast_floats(self.problem.draw(drawn), dtype)
+        of_terms = zip(terms, points, keys, strict=True)
         return [(term, telling(term, u, p, self.batch, k)) for term, p, k in of_terms]
 
 
