@@ -8,15 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._dual import (
-    Dual,
-    feasible_dual,
-    first_dual,
-    has_dual_on_ray,
-    needs_dual,
-    radius,
-    residual_of,
-)
+from ._dual import Dual, feasible_dual, first_dual, needs_dual, radius, residual_of
 from ._modules import replace
 from ._orthogonal import orthogonal_to
 from ._problem import Problem, predict_sparse, rmatvec
@@ -139,7 +131,7 @@ def relative_gap(
     left_over = 0.0
     if null_space is None:
         pull = _without_rounding(problem, pull)
-    elif has_dual_on_ray(problem):
+    elif problem.loss.has_dual_on_ray:
         constant = null_space @ (null_space.T @ pull)
         pull, left_over = pull - constant, jnp.linalg.norm(constant) * radius(problem, coef)
     else:

@@ -55,11 +55,6 @@ def generic_solver(problem: Problem) -> str:
     return "PrimalDual" if needs_dual(problem) else "FISTA"
 
 
-def has_dual_on_ray(problem: Problem) -> bool:
-    """Whether dual points must be multiples of the gradient."""
-    return isinstance(problem.loss, AbstractSmoothLoss) and problem.loss.has_dual_on_ray
-
-
 def has_gradient(problem: Problem) -> bool:
     """Whether the loss has a gradient, at least wherever it does not vanish."""
     return hasattr(problem.loss, "gradient")
@@ -102,7 +97,7 @@ def feasible_dual(problem: Problem, coef: Float[Array, "p ..."], dual: Dual) -> 
     hidden = isinstance(problem.loss, Profiled | ProfiledKinks)
     null_space = penalty.null_space(problem.X.shape[1])
     if isinstance(penalty, Analysis):
-        if has_dual_on_ray(problem):
+        if problem.loss.has_dual_on_ray:
             assert dual.penalty is not None
             return Dual(dual.loss, _balancing(problem, dual.loss, dual.penalty))
         return _corrected(problem, dual, hidden, lambda pull: pull, lambda w: w)
@@ -246,6 +241,6 @@ def radius(problem: Problem, coef: Float[Array, " p"]) -> Float[Array, ""]:
     ones = jnp.ones(problem.X.shape[0], coef.dtype)
     column = jnp.sqrt(jnp.max(problem.X.square_norms(ones)))
     # Times and events have not the size of predictions, which are of the order of one.
-    y = ones if has_dual_on_ray(problem) else problem.y
+    y = ones if problem.loss.has_dual_on_ray else problem.y
     natural = jnp.linalg.norm(y) / jnp.where(column > 0, column, 1.0)
     return 2 * jnp.linalg.norm(coef) + natural

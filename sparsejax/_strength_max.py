@@ -9,7 +9,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._arguments import checked_tol
 from ._certificate import Iterate, iterate_at, objective_at_zero
-from ._dual import has_dual_on_ray
 from ._modules import replace, select
 from ._problem import Problem, matvec, project_intercept, rmatvec
 from .designs import Dense
@@ -71,7 +70,7 @@ def from_ratios(problem: Problem) -> Float[Array, ""]:
     penalty = cast(AbstractStrengthPenalty, centred.penalty)
     dtype = problem.X.dtype
     # Further digits of models by ``PrimalDual`` take minutes near the strength that is sought.
-    least = 1e-8 if has_dual_on_ray(problem) else 1e-10
+    least = 1e-8 if problem.loss.has_dual_on_ray else 1e-10
     tol = least if jnp.finfo(dtype).eps < 1e-10 else 1e-6
     zeros = jnp.zeros(problem.coef_shape, dtype)
     start = iterate_at(centred, zeros)

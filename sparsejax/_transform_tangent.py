@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._dual import Dual, has_dual_on_ray
+from ._dual import Dual
 from ._fixed_point import DENSE, solve_iteratively
 from ._problem import Problem, rmatvec
 from .designs import GridDifferences
@@ -25,7 +25,7 @@ def has_transform_tangent(problem: Problem) -> bool:
     if not isinstance(penalty, Analysis) or not isinstance(problem.loss, AbstractSmoothLoss):
         return False
     # The other way takes a proximal operator of the loss.
-    small = penalty.operator.shape[1] <= DENSE or has_dual_on_ray(problem)
+    small = penalty.operator.shape[1] <= DENSE or problem.loss.has_dual_on_ray
     return isinstance(penalty.operator, GridDifferences) or small
 
 

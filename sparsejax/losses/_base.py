@@ -23,6 +23,8 @@ class AbstractLoss(eqx.Module):
     sample_weight: eqx.AbstractVar[Float[Array, " n"] | None]
     # Whether an intercept means anything: not where adding a constant to z changes nothing.
     has_intercept: ClassVar[bool] = True
+    # Whether of f* no more is known than at multiples of the gradient.
+    has_dual_on_ray: ClassVar[bool] = False
 
     def __check_init__(self) -> None:
         if self.sample_weight is None:
@@ -140,11 +142,6 @@ class AbstractSmoothLoss(AbstractLoss):
     def has_bounded_curvature(self) -> bool:
         """Whether ``curvature_bound`` is finite."""
         return True
-
-    @property
-    def has_dual_on_ray(self) -> bool:
-        """Whether of its conjugate no more is known than at multiples of the gradient."""
-        return False
 
 
 class AbstractProximalLoss(AbstractLoss):

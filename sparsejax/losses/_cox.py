@@ -59,6 +59,7 @@ class Cox(AbstractSmoothLoss):
     """
 
     has_intercept: ClassVar[bool] = False
+    has_dual_on_ray: ClassVar[bool] = True
 
     ties: Literal["efron", "breslow"] = eqx.field(default="efron", static=True)
     sample_weight: Float[Array, " n"] | None = eqx.field(
@@ -68,10 +69,6 @@ class Cox(AbstractSmoothLoss):
     def __check_init__(self) -> None:
         if self.ties not in ("efron", "breslow"):
             raise ValueError(f'`ties` must be "efron" or "breslow"; got {self.ties!r}.')
-
-    @property
-    def has_dual_on_ray(self) -> bool:
-        return True
 
     def outputs(self, y: Float[Array, "n 2"]) -> tuple[int, ...]:
         return ()

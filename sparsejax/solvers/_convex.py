@@ -1,6 +1,6 @@
 """The choice for convex problems, which those of other problems come down to."""
 
-from .._dual import has_dual_on_ray, lacks_prox, needs_dual
+from .._dual import lacks_prox, needs_dual
 from .._problem import Problem
 from ..designs import Dense, Sparse
 from ..designs._base import underlying
@@ -29,7 +29,7 @@ def convex_solver(problem: Problem) -> AbstractSolver:
         if isinstance(problem.penalty, Analysis):
             if is_denoising(problem):
                 return FISTA()
-            if has_dual_on_ray(problem):
+            if problem.loss.has_dual_on_ray:
                 return ProxNewton()
             if pointwise and lacks_prox(problem):
                 return VarPro()

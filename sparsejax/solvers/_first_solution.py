@@ -46,11 +46,11 @@ def first_solution(
             kept = _formed(problem, start, wanted, choice, widths)
             return solver.solve_restricted(problem, start, tol, kept, choice, widths)
 
-        if not others and may_outgrow(problem, widths):
+        if others:
+            return jax.lax.cond(wanted <= widths[-1], solve, lambda: of(others))
+        if may_outgrow(problem, widths):
             return jax.lax.cond(outgrows(problem, start, widths[-1]), on_all, solve)
-        if not others:
-            return solve()
-        return jax.lax.cond(wanted <= widths[-1], solve, lambda: of(others))
+        return solve()
 
     return of(phases_of(problem, possible_widths(problem)))
 

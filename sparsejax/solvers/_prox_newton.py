@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._backtracking import backtracked
 from .._certificate import Iterate, iterate_at, judged, objective_at, unit_of_error
-from .._dual import Dual, has_dual_on_ray
+from .._dual import Dual
 from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
 from ..losses import AbstractPointwiseLoss, AbstractSmoothLoss
@@ -99,7 +99,7 @@ class ProxNewton(AbstractSolver):
             return self.inner
         if problem.loss.outputs(problem.y):
             return FISTA()
-        if isinstance(problem.penalty, Analysis) and has_dual_on_ray(problem):
+        if isinstance(problem.penalty, Analysis) and problem.loss.has_dual_on_ray:
             return PrimalDual()
         solver = quadratic_solver(problem)
         single = isinstance(problem.penalty, AbstractSeparablePenalty)

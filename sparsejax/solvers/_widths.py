@@ -74,11 +74,8 @@ def wanted_width(
     """
     n, p = problem.X.shape
     penalty = problem.penalty
-    moving, violated = _moving_and_violated(problem, iterate)
-    settled = jnp.sum(violated) <= 2 + jnp.sum(moving) // 10
     groups = penalty.groups_of_coordinates
-    if groups is not None:  # they come and stay as a whole
-        moving, violated = _spread(moving, groups), _spread(violated, groups)
+    moving, violated, settled = _moving_and_violated(problem, iterate)
     support = jnp.sum(moving)
     growth = jnp.maximum(support, _SMALLEST // 2)
     if p <= n or groups is not None:
@@ -104,22 +101,25 @@ def may_outgrow(problem: Problem, widths: tuple[int, ...]) -> bool:
 
 def outgrows(problem: Problem, iterate: Iterate, width: int) -> Bool[Array, ""]:
     """Whether there is more than goes into so wide a working set, which is nearly full."""
-    moving, violated = _moving_and_violated(problem, iterate)
     groups, room = problem.penalty.groups_of_coordinates, width // 16
-    if groups is not None:
-        moving, violated = _spread(moving, groups), _spread(violated, groups)
-        room += groups[2]
+    room += 0 if groups is None else groups[2]
+    moving, violated, _ = _moving_and_violated(problem, iterate)
     support = jnp.sum(moving)
     return (support >= width - room) & (support + jnp.sum(violated & ~moving) > width)
 
 
 def _moving_and_violated(
     problem: Problem, iterate: Iterate
-) -> tuple[Bool[Array, " p"], Bool[Array, " p"]]:
-    """The support, and the features outside of it that would gain by moving."""
+) -> tuple[Bool[Array, " p"], Bool[Array, " p"], Bool[Array, ""]]:
+    """The support, the features outside of it that would gain by moving, and if those are few."""
     penalty = problem.penalty
     moving = any_task(penalty.support(iterate.coef))
-    return moving, ~moving & (penalty.saturation(iterate.coef, iterate.pull) > 1)
+    violated = ~moving & (penalty.saturation(iterate.coef, iterate.pull) > 1)
+    settled = jnp.sum(violated) <= 2 + jnp.sum(moving) // 10
+    groups = penalty.groups_of_coordinates
+    if groups is not None:  # they come and stay as a whole
+        moving, violated = _spread(moving, groups), _spread(violated, groups)
+    return moving, violated, settled
 
 
 def any_task(chosen: Bool[Array, "p ..."]) -> Bool[Array, " p"]:
