@@ -45,7 +45,10 @@ class Temperature(AbstractRelaxation):
 
     Notes
     -----
-    Zhang & Ding, Robust neural architecture search by explicit sparse regularisation (2023).
+    Zhang & Ding, Robust neural architecture search by explicit sparse regularisation (2023). Their
+    code has two schedules: on S1 to S4 no warm-up and C from .8 to 1.1, on the space of DARTS one
+    epoch in fifty at a temperature of 10 and then C from 0 to 1. The default is the first of them
+    after a warm-up (docs/limits.md compares them).
     """
 
     temperature: float = eqx.field(static=True, default=1e-3)
