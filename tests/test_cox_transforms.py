@@ -7,10 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pairs
 import pytest
+import reference
 
 import sparsejax as sj
-from tests import pairs, reference
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -97,7 +97,8 @@ class Setting(NamedTuple):
         return self.epochs * (self.trained_speakers * TRAINED // self.batch)
 
 
-FULL, FEW, FAST = Setting(63, 16, 4, 32, 12), Setting(32, 16, 2, 8, 3), Setting(8, 4, 2, 2, 1)
+FULL, MANY = Setting(63, 16, 4, 32, 12), Setting(63, 16, 8, 32, 12)
+FEW, FAST = Setting(32, 16, 2, 8, 3), Setting(8, 4, 2, 2, 1)
 
 
 class Recordings(NamedTuple):
@@ -272,6 +273,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--fast", action="store_true", help="few voices, steps and seeds: three minutes"
     )
     parser.add_argument("--few", action="store_true", help="64 speakers to train on, 8 epochs")
+    parser.add_argument("--many", action="store_true", help="504 speakers to train on, 128 to test")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -291,7 +293,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
-    setting = FAST if options.fast else FEW if options.few else FULL
+    setting = FAST if options.fast else FEW if options.few else MANY if options.many else FULL
     setting = setting._replace(channels=options.channels)
     if options.epochs:
         part = options.epochs / setting.epochs
