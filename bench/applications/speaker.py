@@ -269,11 +269,13 @@ def _ratio(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.applications.speaker")
     parser.description = __doc__
-    parser.add_argument(
-        "--fast", action="store_true", help="few voices, steps and seeds: three minutes"
-    )
-    parser.add_argument("--few", action="store_true", help="64 speakers to train on, 8 epochs")
-    parser.add_argument("--many", action="store_true", help="504 speakers to train on, 128 to test")
+    sizes = parser.add_mutually_exclusive_group()
+    for name, size, text in (
+        ("--fast", FAST, "few voices, steps and seeds: three minutes"),
+        ("--few", FEW, "64 speakers to train on, 8 epochs"),
+        ("--many", MANY, "504 speakers to train on, 128 to test"),
+    ):
+        sizes.add_argument(name, dest="size", action="store_const", const=size, help=text)
     parser.add_argument(
         "--only",
         nargs="+",
@@ -293,19 +295,19 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
-    setting = FAST if options.fast else FEW if options.few else MANY if options.many else FULL
-    setting = setting._replace(channels=options.channels)
+    size, fast = options.size or FULL, options.size is FAST
+    setting = size._replace(channels=options.channels)
     if options.epochs:
         part = options.epochs / setting.epochs
         sparse_epochs = round(part * setting.sparse_epochs)
         setting = setting._replace(epochs=options.epochs, sparse_epochs=sparse_epochs)
-    seeds = options.seeds or ([0] if options.fast else list(range(5)))
+    seeds = options.seeds or ([0] if fast else list(range(5)))
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / ("speaker_fast.csv" if options.fast else "speaker.csv")
+    path = options.out / ("speaker_fast.csv" if fast else "speaker.csv")
     found = read(path)
     keys = "seed", "network", "channels", "trained_speakers", "steps"
     known = {tuple(row[key] for key in keys) for row in found}
-    names = options.only or NAMES[: 2 if options.fast else 3]
+    names = options.only or NAMES[: 2 if fast else 3]
     for row in rows(setting, seeds, names, options.real, known):
         shown = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
         print("  ".join(shown), flush=True)
