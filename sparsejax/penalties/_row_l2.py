@@ -74,6 +74,12 @@ class RowL2(AbstractBlockPenalty, AbstractVariationalPenalty):
         factor = jnp.where(kept, (norms - jnp.where(kept, threshold, 0.0)) / safe, 0.0)
         return self.spread(jnp.where(threshold == 0, 1.0, factor), v) * v
 
+    def local_gradient(self, w: Float[Array, "p *tasks"]) -> Float[Array, "p *tasks"]:
+        """∇g on the rows that are not zero."""
+        norms = self.norms(w)
+        slopes = jnp.where(norms == 0, 0.0, self.slopes())
+        return self.spread(ratio(slopes, norms), w) * w
+
     def subdiff_distance(
         self, w: Float[Array, "p *tasks"], grad: Float[Array, "p *tasks"]
     ) -> Float[Array, "p *tasks"]:

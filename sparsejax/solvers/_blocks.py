@@ -109,13 +109,31 @@ class AbstractBlocks(eqx.Module):
         moved = self._moved(point, coef, change, self._free_rows)
         return select(allowed, moved, point)
 
-    def newton(self, point: Point, pull: Float[Array, " k"]) -> Point:
-        """A step of Newton's method on the support: exact where the penalty is quadratic."""
+    def newton(self, point: Point, pull: Float[Array, "k ..."]) -> Point:
+        """A step of Newton's method on what moves: exact where the penalty is quadratic.
+
+        Of several targets, the best of a few lengths: rows that should vanish want to turn.
+        """
         problem = self.problem
         slope = pull - problem.penalty.local_gradient(point.coef)
-        step = problem.solve_local(point.coef, slope / problem.unit) / problem.unit
+        solve = problem.solve_local if pull.ndim == 1 else problem.solve_rows
+        step = solve(point.coef, slope / problem.unit) / problem.unit
         step = jnp.where(jnp.isfinite(step), step, 0.0)
-        return Point(point.coef + step, point.half + step @ problem.curvature.rows)
+        there = self._moved(point, point.coef + step, step, lambda x: x)
+        return there if pull.ndim == 1 else self._best_towards(there, point, pull)
+
+    def _best_towards(self, there: Point, point: Point, pull: Float[Array, "k tasks"]) -> Point:
+        """The point of lowest objective of a few on the way from one to another."""
+        step = there.coef - point.coef
+        linear, curved = jnp.vdot(step, pull), jnp.vdot(step, pull - self.pull(there))
+
+        def gained(length: Float[Array, ""]) -> Float[Array, ""]:
+            value = self.problem.penalty.value(point.coef + length * step)
+            return value + length * (length * curved / 2 - linear)
+
+        lengths = 0.7 ** jnp.arange(15, dtype=step.dtype)
+        best = lengths[jnp.argmin(jax.vmap(gained)(lengths))]
+        return jax.tree.map(lambda old, new: old + best * (new - old), point, there)
 
     def pull(self, point: Point) -> Float[Array, "k ..."]:
         """The pull at a point, zero beyond the working set."""

@@ -147,20 +147,22 @@ def _solve(
     return positive_solve(matrix + shift * jnp.eye(rhs.shape[0], dtype=rhs.dtype), rhs)
 
 
-def positive_solve(matrix: Float[Array, "w w"], rhs: Float[Array, " w"]) -> Float[Array, " w"]:
+def positive_solve(
+    matrix: Float[Array, "w w"], rhs: Float[Array, "w *columns"]
+) -> Float[Array, "w *columns"]:
     """matrix⁻¹ rhs for a positive definite matrix, NaN for others.
 
     Straight to LAPACK, because lineax would double the compile time of this, the innermost
     operation of every solve.
     """
     lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
-    half = _triangular_solve(lower, rhs[:, None], transpose=False)
-    return _triangular_solve(lower, half, transpose=True)[:, 0]
+    half = _triangular_solve(lower, rhs.reshape(rhs.shape[0], -1), transpose=False)
+    return _triangular_solve(lower, half, transpose=True).reshape(rhs.shape)
 
 
 def _triangular_solve(
-    lower: Float[Array, "w w"], rhs: Float[Array, "w 1"], *, transpose: bool
-) -> Float[Array, "w 1"]:
+    lower: Float[Array, "w w"], rhs: Float[Array, "w m"], *, transpose: bool
+) -> Float[Array, "w m"]:
     return jax.lax.linalg.triangular_solve(
         lower, rhs, left_side=True, lower=True, transpose_a=transpose
     )

@@ -14,6 +14,7 @@ from .._problem import Problem
 from ..penalties import AbstractConcavePenalty
 from ..penalties._base import per_row
 from ..penalties._block_matrix import BlockMatrix
+from ..penalties._groups import ratio
 from ._curvature import AbstractCurvature, positive_solve
 
 MANY = 1024  # features whose factorisation takes longer than all else
@@ -98,8 +99,7 @@ class GramProblem(eqx.Module):
 
     def gap(self, coef: Float[Array, "k ..."], pull: Float[Array, "k ..."]) -> Float[Array, ""]:
         """Duality gap of the restricted problem at b = scale·coef, whose pull is ``pull``."""
-        moved = self.unit * (coef - self.start_coef)
-        residual = jnp.maximum(self.residual - jnp.vdot(moved, self.pull + pull), 0.0)
+        residual = self._residual_at(coef, pull)
         pull = self.penalty.without_rounding(pull, self.size)
         c = pull * self.unit
         shrink = self.penalty.dual_scale(c)
@@ -108,6 +108,18 @@ class GramProblem(eqx.Module):
         gaps = jax.vmap(lambda factor: self.penalty.scaled_gap(coef, c, factor))(factors)
         gaps = gaps + (1 - factors) ** 2 * residual / 2
         return jnp.maximum(jnp.min(gaps), 0.0)
+
+    def objective(
+        self, coef: Float[Array, "k ..."], pull: Float[Array, "k ..."]
+    ) -> Float[Array, ""]:
+        """At b = scale·coef, whose pull is ``pull``."""
+        return self._residual_at(coef, pull) / 2 + self.penalty.value(coef)
+
+    def _residual_at(
+        self, coef: Float[Array, "k ..."], pull: Float[Array, "k ..."]
+    ) -> Float[Array, ""]:
+        moved = self.unit * (coef - self.start_coef)
+        return jnp.maximum(self.residual - jnp.vdot(moved, self.pull + pull), 0.0)
 
     def error(self, coef: Float[Array, "k ..."], pull: Float[Array, "k ..."]) -> Float[Array, ""]:
         """What solvers bring below a tolerance: the gap or, of concave penalties, the violation."""
@@ -147,34 +159,67 @@ class GramProblem(eqx.Module):
         hessian = self.penalty.hessian(coef).diagonal / self.scale**2
 
         def solve(kept: Int[Array, " w"], used: Bool[Array, " w"], rhs: Array) -> Array:
-            factor = jnp.where(used, 1 / self.scale[kept], 0.0)
-            block = self.curvature.block(lambda x: x[kept])
-            block = factor * block * factor[:, None]
             local = jnp.diag(jnp.where(used, hessian[kept], 1.0))
-            return positive_solve(block + local, rhs)
+            return positive_solve(self._block(kept, used) + local, rhs)
 
         return self._gathered((coef != 0) & self.inside, rhs, self.widths, solve)
+
+    def solve_rows(
+        self, coef: Float[Array, "k tasks"], rhs: Float[Array, "k tasks"]
+    ) -> Float[Array, "k tasks"]:
+        """(I ⊗ G + ∇²g)⁻¹ rhs on the rows that are not zero, of ``RowL2``; zero elsewhere.
+
+        With u = w_j/‖w_j‖ a row has ∇²g = d(I − uuᵀ): all tasks share G + diag(d), and what is
+        subtracted has the rank of one number a row. Two systems of the size of the support,
+        however many tasks.
+        """
+        norms = self.penalty.norms(coef)
+        units = ratio(coef, norms[:, None])
+        curving = ratio(self.penalty.slopes(), norms * self.scale**2)
+
+        def solve(kept: Int[Array, " w"], used: Bool[Array, " w"], rhs: Array) -> Array:
+            d = jnp.where(used, curving[kept], 1.0)
+            unit = jnp.where(used[:, None], units[kept], 0.0)
+            root = jnp.where(used, jnp.sqrt(d), 0.0)
+            identity = jnp.eye(d.shape[0], dtype=d.dtype)
+            both = jnp.concatenate([identity, rhs], axis=1)
+            solved = positive_solve(self._block(kept, used) + jnp.diag(d), both)
+            inverse, shared = jnp.split(solved, [d.shape[0]], axis=1)
+            # Woodbury, in the unit of √d, in which the matrix stays between zero and one.
+            along = root * jnp.sum(unit * shared, axis=1)
+            matrix = identity - root[:, None] * (unit @ unit.T * inverse) * root
+            turned = root * positive_solve(matrix, along)
+            return shared + inverse @ (turned[:, None] * unit)
+
+        # Each size takes longer to compile than the next larger one to run.
+        sizes = tuple(sorted({*self.widths[1::2], self.widths[-1]}))
+        return self._gathered((norms > 0) & self.inside, rhs, sizes, solve)
+
+    def _block(self, kept: Int[Array, " w"], used: Bool[Array, " w"]) -> Float[Array, "w w"]:
+        """The rows and columns ``kept`` of G, zero where they are not used."""
+        factor = jnp.where(used, 1 / self.scale[kept], 0.0)
+        return factor * self.curvature.block(lambda x: x[kept]) * factor[:, None]
 
     def _gathered(
         self,
         moving: Bool[Array, " k"],
-        rhs: Float[Array, " k"],
+        rhs: Float[Array, "k *tasks"],
         sizes: tuple[int, ...],
         solve: Callable[[Int[Array, " w"], Bool[Array, " w"], Array], Array],
-    ) -> Float[Array, " k"]:
+    ) -> Float[Array, "k *tasks"]:
         """A system on what moves alone, in the smallest of ``sizes`` that holds it."""
         size = rhs.shape[0]
         count = jnp.sum(moving)
         (index,) = jnp.nonzero(moving, size=size, fill_value=size - 1)
         used = jnp.arange(size) < count
-        target = jnp.where(used, rhs[index], 0.0)
+        target = jnp.where(per_row(used, rhs), rhs[index], 0.0)
 
-        def branch(width: int) -> Float[Array, " k"]:
+        def branch(width: int) -> Float[Array, "k *tasks"]:
             solution = solve(index[:width], used[:width], target[:width])
-            return jnp.pad(solution, (0, size - width))
+            return jnp.pad(solution, [(0, size - width)] + [(0, 0)] * (rhs.ndim - 1))
 
         solution = switch_width(jnp.sum(count > jnp.array(sizes[:-1], int)), sizes, branch)
-        return jnp.zeros_like(rhs).at[index].add(jnp.where(used, solution, 0.0))
+        return jnp.zeros_like(rhs).at[index].add(jnp.where(per_row(used, rhs), solution, 0.0))
 
 
 def switch_width(

@@ -14,7 +14,9 @@ from ._gram import AbstractGramSolver, GramProblem
 from ._group_blocks import GroupBlocks
 from ._row_blocks import RowBlocks
 
-_PATIENCE = 50  # rounds without a smaller error that mean rounding has been reached
+_PATIENCE = 50  # rounds without progress that mean rounding has been reached
+
+_ROUNDS = 10  # from one solve for all rows of several targets to the next, at least
 
 
 class _State(eqx.Module):
@@ -22,6 +24,7 @@ class _State(eqx.Module):
     pull: Float[Array, "k ..."]  # at that point
     coef: Float[Array, "k ..."]  # of the smallest error so far
     error: Float[Array, ""]
+    objective: Float[Array, ""]  # at the point
     count: Int[Array, ""]
     idle: Int[Array, ""]
 
@@ -34,7 +37,9 @@ class GramCoordinateDescent(AbstractGramSolver):
     changed goes back in one more product. No step size is needed, whatever the scales of the
     columns. Up to 32 rows without a penalty are solved for at once, after every sweep. Every
     ``memory`` sweeps the last iterates are extrapolated, and the result kept if it lowers the
-    objective; blocks in which nothing moves or has to are left out until then.
+    objective; blocks in which nothing moves or has to are left out until then. Of several targets,
+    where sweeps alone take long, that is now and then a step of Newton's method on the rows that
+    move instead: two systems of their number, however many targets.
 
     Parameters
     ----------
@@ -77,29 +82,59 @@ class GramCoordinateDescent(AbstractGramSolver):
             error = problem.error(point.coef, pull / problem.unit)
             better = error < state.error
             coef = jnp.where(better, point.coef, state.coef)
-            on = _lower(blocks, (point, pull), _extrapolated(problem, state.point, history))
+            on = _lower(blocks, (point, pull), self._guess(blocks, state, point, pull, history))
             if isinstance(problem.penalty, AbstractConcavePenalty):
                 on = jax.lax.cond(
-                    jnp.all((point.coef != 0) == (state.point.coef != 0)),
+                    _same_support(point, state.point),
                     lambda: _lower(blocks, on, blocks.newton(*on)),
                     lambda: on,
                 )
-            point, pull = on
+            objective = _objective(problem, *on)
+            # Where convergence is slow, the error says so only after many rounds.
+            rounding = 64 * jnp.finfo(objective.dtype).eps * state.objective
+            progress = better | (objective < state.objective - rounding)
             return _State(
-                point,
-                pull,
+                *on,
                 coef,
                 jnp.where(better, error, state.error),
+                objective,
                 state.count + self.memory,
-                jnp.where(better, 0, state.idle + 1),
+                jnp.where(progress, 0, state.idle + 1),
             )
 
         start, zero = problem.start_coef, jnp.array(0)
         half = jnp.zeros((*start.shape[1:], problem.curvature.rows.shape[1]), start.dtype)
         error = problem.error(start, problem.pull)
-        first = _State(Point(start, half), problem.pull * problem.unit, start, error, zero, zero)
+        given = Point(start, half), problem.pull * problem.unit
+        first = _State(*given, start, error, _objective(problem, *given), zero, zero)
         final = jax.lax.while_loop(unfinished, round_of_sweeps, first)
         return final.coef, final.count
+
+    def _guess(
+        self,
+        blocks: AbstractBlocks,
+        state: _State,
+        point: Point,
+        pull: Float[Array, "k ..."],
+        history: Point,
+    ) -> Point:
+        """Where the sweeps of a round seem to lead to.
+
+        Of several targets now and then what Newton's method says, if sweeps alone take long: it
+        costs as much as they do where rows are many and targets few.
+        """
+        extrapolated = lambda: _extrapolated(blocks.problem, state.point, history)  # noqa: E731
+        if pull.ndim == 1:
+            return extrapolated()
+        moving = jnp.sum(jnp.any(point.coef != 0, axis=1))
+        rounds = jnp.maximum(_ROUNDS, 2 * moving // (self.memory * pull.shape[1]))
+        due = state.count // self.memory % rounds == rounds - 1
+        due &= _same_support(point, state.point)
+        return jax.lax.cond(due, lambda: blocks.newton(point, pull), extrapolated)
+
+
+def _same_support(new: Point, old: Point) -> Bool[Array, ""]:
+    return jnp.all((new.coef != 0) == (old.coef != 0))
 
 
 def blocks_of(problem: GramProblem) -> AbstractBlocks:
@@ -123,7 +158,4 @@ def _lower(blocks: AbstractBlocks, known: tuple[Point, Array], guess: Point) -> 
 
 
 def _objective(problem: GramProblem, point: Point, pull: Float[Array, "k ..."]) -> Float[Array, ""]:
-    """That of the working set, but for a constant."""
-    moved = point.coef - problem.start_coef
-    start = problem.pull * problem.unit
-    return problem.penalty.value(point.coef) - jnp.vdot(moved, start + pull) / 2
+    return problem.objective(point.coef, pull / problem.unit)

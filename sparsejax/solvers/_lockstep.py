@@ -40,8 +40,8 @@ class Lockstep(AbstractSolver):
     worth it for many problems with supports of up to a few hundred features, in batches
     (``jax.lax.map(..., batch_size=4)``) whose Gram matrices fit into the cache.
 
-    Each problem has its own gap and result. Where nearly as many features are selected as there
-    are samples it may stop short, and then says ``stagnated``. Under ``vmap``, the widths
+    Each problem has its own gap and result. On correlated features, at strengths ten thousand times
+    below the largest, it may stop short, and then says ``stagnated``. Under ``vmap``, the widths
     of working sets, and so the last digits of a solution, depend on the whole batch.
 
     Parameters

@@ -1,5 +1,7 @@
 """Accelerated proximal gradient on a working set, with Newton's method where it seems settled."""
 
+from typing import Self
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,15 @@ _POWER_STEPS = 10  # enough with the tenth that is added
 class _Point(eqx.Module):
     coef: Float[Array, "k ..."]
     gap: Float[Array, ""]
+    objective: Float[Array, ""]
+
+    @classmethod
+    def at(
+        cls, problem: GramProblem, coef: Float[Array, "k ..."], pull: Float[Array, "k ..."]
+    ) -> Self:
+        gap = problem.gap(coef, pull)
+        gap = jnp.where(jnp.isnan(gap), jnp.inf, gap)
+        return cls(coef, gap, problem.objective(coef, pull))
 
 
 class _State(eqx.Module):
@@ -27,6 +38,7 @@ class _State(eqx.Module):
     lookahead: Float[Array, "k ..."]
     momentum: Float[Array, ""]
     best: _Point
+    lowest: Float[Array, ""]  # objective
     count: Int[Array, ""]
     idle: Int[Array, ""]
 
@@ -34,10 +46,10 @@ class _State(eqx.Module):
 class PolishedFISTA(AbstractGramSolver):
     """Rounds of FISTA through the Gram matrix, each with one step of Newton's method after it.
 
-    FISTA finds the support, and Newton's step on it the solution to the last digits; it is kept
-    where it lowers the gap. There are no branches and few kinds of operations, so that under
-    ``vmap`` a batch of problems moves as one: this is for ``Lockstep()``. Where the penalty has no
-    second derivative on its support, and for several targets, it is FISTA alone.
+    FISTA finds the support, and Newton's step on it the solution to the last digits; FISTA goes on
+    from there where that lowers the objective. There are no branches and few kinds of operations,
+    so that under ``vmap`` a batch of problems moves as one: this is for ``Lockstep()``. Where the
+    penalty has no second derivative on its support, and for several targets, it is FISTA alone.
 
     Parameters
     ----------
@@ -68,34 +80,48 @@ class PolishedFISTA(AbstractGramSolver):
 
         def iterate(_: Int[Array, ""], state: _State) -> _State:
             moved = accelerated_step(problem, step, state.point, state.lookahead, state.momentum)
-            return _State(*moved, state.best, state.count, state.idle)
+            return _State(*moved, state.best, state.lowest, state.count, state.idle)
 
         def round_of(state: _State) -> _State:
             state = jax.lax.fori_loop(0, self.iterations, iterate, state)
             pull = problem.pull - problem.matvec(state.point - start)
             # In the units of the penalty, so that zeros are exact.
             coef = problem.penalty.into_domain(state.point / problem.unit)
-            new = _Point(coef, problem.gap(coef, pull))
+            new = _Point.at(problem, coef, pull)
+            best = _better(new, state.best)
             if smooth:
                 # Of a batch, all take the step as long as one needs it.
                 needed = largest(new.gap > tol)
                 polish = lambda: _polished(problem, coef, pull)  # noqa: E731
                 polished = jax.lax.cond(needed, polish, lambda: new)
-                taken = polished.gap < new.gap
+                best = _better(polished, best)
+                # A smaller gap is no reason to go on from there: it need not be any nearer.
+                taken = polished.objective < new.objective
                 new = select(taken, polished, new)
                 point = jnp.where(taken, problem.unit * new.coef, state.point)
                 lookahead = jnp.where(taken, point, state.lookahead)
                 momentum = jnp.where(taken, 1.0, state.momentum)
                 state = replace(state, point=point, lookahead=lookahead, momentum=momentum)
-            idle = jnp.where(new.gap < 0.9 * state.best.gap, 0, state.idle + 1)
-            best = select(new.gap < state.best.gap, new, state.best)
-            return replace(state, best=best, count=state.count + 1, idle=idle)
+            # Where convergence is slow, the gap says so only after many rounds.
+            rounding = 64 * jnp.finfo(state.lowest.dtype).eps * state.lowest
+            progress = new.objective < state.lowest - rounding
+            progress |= best.gap < 0.9 * state.best.gap
+            return replace(
+                state,
+                best=best,
+                lowest=jnp.minimum(new.objective, state.lowest),
+                count=state.count + 1,
+                idle=jnp.where(progress, 0, state.idle + 1),
+            )
 
-        given = _Point(problem.start_coef, problem.gap(problem.start_coef, problem.pull))
-        zero = jnp.array(0)
-        first = _State(start, start, one, given, zero, zero)
+        given, zero = _Point.at(problem, problem.start_coef, problem.pull), jnp.array(0)
+        first = _State(start, start, one, given, given.objective, zero, zero)
         final = jax.lax.while_loop(unfinished, round_of, first)
         return final.best.coef, final.count
+
+
+def _better(new: _Point, old: _Point) -> _Point:
+    return select(new.gap < old.gap, new, old)
 
 
 def _polished(problem: GramProblem, coef: Float[Array, " k"], pull: Float[Array, " k"]) -> _Point:
@@ -107,5 +133,4 @@ def _polished(problem: GramProblem, coef: Float[Array, " k"], pull: Float[Array,
     correction = root.matvec(problem.solve_shifted(root, 1 / limit, rhs, problem.widths))
     moved = problem.penalty.into_domain(coef + correction / problem.scale)
     change = problem.scale * moved - problem.start
-    gap = problem.gap(moved, problem.pull - problem.matvec(change))
-    return _Point(moved, jnp.where(jnp.isnan(gap), jnp.inf, gap))
+    return _Point.at(problem, moved, problem.pull - problem.matvec(change))

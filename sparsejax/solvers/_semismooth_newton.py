@@ -75,7 +75,7 @@ class SemismoothNewton(AbstractGramSolver):
 
     first_step: float = eqx.field(default=10.0, static=True)
     growth: float = eqx.field(default=5.0, static=True)
-    max_iterations: int = eqx.field(default=100, static=True)
+    max_iterations: int = eqx.field(default=200, static=True)
     approach: AbstractGramSolver | None = None
 
     def check(self, problem: Problem) -> None:

@@ -80,9 +80,10 @@ def wanted_width(
     growth = jnp.maximum(support, _SMALLEST // 2)
     if p <= n or groups is not None:
         growth = 128 + support
-    else:  # a support that is nearly as large as it can be has little left to gain
-        room = penalty.max_support(n, p) - support
-        growth = jnp.minimum(growth, jnp.maximum(room, _SMALLEST // 2))
+    else:  # a support that is nearly as large as it can be has little left to gain,
+        # but much to exchange.
+        room = jnp.maximum(penalty.max_support(n, p) - support, _SMALLEST // 2)
+        growth = jnp.minimum(growth, jnp.maximum(room, support // 4))
     if slowly:
         growth = jnp.minimum(growth, jnp.maximum(support // 8, _SMALLEST // 4))
     elif groups is not None:

@@ -151,9 +151,7 @@ class WorkingSet(AbstractSolver):
             problem, iterate, target, kept, choice, widths, enough
         )
         new = iterate_at(problem, coef, predictions)
-        progress = new.error < 0.9 * state.best_error
-        if is_concave(problem):  # the violation comes and goes with features
-            progress |= _lower(problem, new, iterate)
+        progress = (new.error < 0.9 * state.best_error) | is_lower(problem, new, iterate)
         return _State(
             new,
             kept,
@@ -204,8 +202,12 @@ def _check_concave(solver: WorkingSet, problem: Problem) -> None:
         check_convex(solver, problem)
 
 
-def _lower(problem: Problem, new: Iterate, old: Iterate) -> Bool[Array, ""]:
-    """Whether the objective has fallen, by more than rounding."""
+def is_lower(problem: Problem, new: Iterate, old: Iterate) -> Bool[Array, ""]:
+    """Whether the objective has fallen, by more than rounding.
+
+    The error need not, for many steps: it is what the worst of all features says, and these come
+    and go.
+    """
     before, now = (objective_at(problem, at.coef, at.predictions) for at in (old, new))
     return now < before - 64 * jnp.finfo(before.dtype).eps * jnp.abs(before)
 
