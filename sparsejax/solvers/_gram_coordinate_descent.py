@@ -82,19 +82,22 @@ class GramCoordinateDescent(AbstractGramSolver):
             error = problem.error(point.coef, pull / problem.unit)
             better = error < state.error
             coef = jnp.where(better, point.coef, state.coef)
-            on = _lower(blocks, (point, pull), self._guess(blocks, state, point, pull, history))
+            guess = self._guess(blocks, state, point, pull, history)
+            on: tuple[Point, Array] = _lower(blocks, (point, pull), guess)
             if isinstance(problem.penalty, AbstractConcavePenalty):
                 on = jax.lax.cond(
                     _same_support(point, state.point),
                     lambda: _lower(blocks, on, blocks.newton(*on)),
                     lambda: on,
                 )
-            objective = _objective(problem, *on)
+            point, pull = on
+            objective = _objective(problem, point, pull)
             # Where convergence is slow, the error says so only after many rounds.
             rounding = 64 * jnp.finfo(objective.dtype).eps * state.objective
             progress = better | (objective < state.objective - rounding)
             return _State(
-                *on,
+                point,
+                pull,
                 coef,
                 jnp.where(better, error, state.error),
                 objective,
@@ -105,8 +108,8 @@ class GramCoordinateDescent(AbstractGramSolver):
         start, zero = problem.start_coef, jnp.array(0)
         half = jnp.zeros((*start.shape[1:], problem.curvature.rows.shape[1]), start.dtype)
         error = problem.error(start, problem.pull)
-        given = Point(start, half), problem.pull * problem.unit
-        first = _State(*given, start, error, _objective(problem, *given), zero, zero)
+        point, pull = Point(start, half), problem.pull * problem.unit
+        first = _State(point, pull, start, error, _objective(problem, point, pull), zero, zero)
         final = jax.lax.while_loop(unfinished, round_of_sweeps, first)
         return final.coef, final.count
 
