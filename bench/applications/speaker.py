@@ -60,16 +60,17 @@ SECONDS = (1, 2, 5, 8)
 PROPORTIONS = {"aggregate": 96, "attention": 16, "squeeze": 8}  # of the paper's, at 64 channels
 
 
-def networks(channels: int) -> dict[str, speaker.DSConfig | speaker.ECAPAConfig]:
+def networks(channels: int, frames: int) -> dict[str, speaker.DSConfig | speaker.ECAPAConfig]:
     """All that are compared, with all sizes but the embedding's in proportion."""
     sizes = {name: size * channels // 64 for name, size in PROPORTIONS.items()}
-    ds = speaker.DSConfig(channels, embedding=64, **sizes)
+    ds = speaker.DSConfig(channels, embedding=64, frames=frames, **sizes)
     dense = dataclasses.replace(ds, ratios=(0.0, 0.0, 0.0))
     ecapa = speaker.ECAPAConfig(channels, embedding=64, **sizes)
     return {"ecapa": ecapa, "ds": ds, "ds-dense": dense, "ds-l1": dense}
 
 
-NAMES = tuple(networks(64))
+NAMES = tuple(networks(64, 200))
+KEYS = "network", "channels", "crop_frames", "trained_speakers", "steps"  # of rows of one setting
 PENALTY = {"ds-l1": sj.penalties.L1(0.02)}
 
 
@@ -83,6 +84,7 @@ class Setting(NamedTuple):
     sparse_epochs: int
     batch: int = 16
     channels: int = 64
+    crop: int = 200  # frames that are trained on, of 10 ms
 
     @property
     def variants(self) -> int:
@@ -192,8 +194,9 @@ def rows(
     setting: Setting, seeds: list[int], names: Sequence[str], real_path: Path, known: set[tuple]
 ) -> Iterator[dict]:
     """A row a seed and network."""
-    size = str(setting.channels), str(setting.trained_speakers), str(setting.steps)
-    configs = networks(setting.channels)
+    size = setting.channels, setting.crop, setting.trained_speakers, setting.steps
+    size = tuple(map(str, size))
+    configs = networks(setting.channels, setting.crop)
     wanted = [
         (seed, name) for seed in seeds for name in names if (str(seed), name, *size) not in known
     ]
@@ -216,6 +219,7 @@ def rows(
             batch=setting.batch,
             key=jax.random.key(1000 + seed),
             sparse_epochs=setting.sparse_epochs,
+            crop_frames=setting.crop,
             learning_rate=3e-3,
             penalty=PENALTY.get(name),
         )
@@ -226,6 +230,7 @@ def rows(
             "seed": seed,
             "network": name,
             "channels": setting.channels,
+            "crop_frames": setting.crop,
             "macs_per_frame": speaker.macs_per_frame(configs[name]),
             "parameters": sum(w.size for w in jax.tree.leaves(eqx.filter(model, eqx.is_array))),
             "trained_speakers": len(train.names),
@@ -243,8 +248,7 @@ def verdicts(found: list[dict[str, str]]) -> Iterator[str]:
     columns = [*(f"eer_{s}s" for s in SECONDS), "eer_pieces", "min_dcf_pieces", "eer_real"]
     by_network: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for row in found:
-        of = row["network"], row["channels"], row["trained_speakers"], row["steps"]
-        by_network.setdefault(of, {})[row["seed"]] = row
+        by_network.setdefault(tuple(row[key] for key in KEYS), {})[row["seed"]] = row
     for (name, *size), own in by_network.items():
         for column in columns:
             values = np.array([float(row[column]) for row in own.values()])
@@ -283,6 +287,9 @@ def main(arguments: list[str] | None = None) -> None:
         help="ecapa, ds and ds-dense; if fast the first two",
     )
     parser.add_argument("--channels", type=int, default=64, help="of both networks: 64")
+    parser.add_argument(
+        "--crop", type=int, default=200, help="frames of 10 ms that are trained on: 200"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="0 to 4, or 0 if fast")
     parser.add_argument(
         "--epochs", type=int, help="32, or 2 if fast; the first 3/8 or half with the rule"
@@ -296,7 +303,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     size, fast = options.size or FULL, options.size is FAST
-    setting = size._replace(channels=options.channels)
+    setting = size._replace(channels=options.channels, crop=options.crop)
     if options.epochs:
         part = options.epochs / setting.epochs
         sparse_epochs = round(part * setting.sparse_epochs)
@@ -305,8 +312,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / ("speaker_fast.csv" if fast else "speaker.csv")
     found = read(path)
-    keys = "seed", "network", "channels", "trained_speakers", "steps"
-    known = {tuple(row[key] for key in keys) for row in found}
+    known = {tuple(row[key] for key in ("seed", *KEYS)) for row in found}
     names = options.only or NAMES[: 2 if fast else 3]
     for row in rows(setting, seeds, names, options.real, known):
         shown = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
