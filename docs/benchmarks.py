@@ -271,10 +271,13 @@ def _lines() -> Iterator[str]:
         "Speaker verification: equal error rates, means over divisions into disjoint speakers",
         "bench.applications.speaker",
         _table(
-            _means("applications/speaker.csv", "channels", "trained_speakers", "steps", "network"),
+            _means(
+                "applications/speaker.csv",
+                *("channels", "crop_frames", "trained_speakers", "steps", "network"),
+            ),
             network="network",
             channels="channels",
-            **{"speakers trained on": "trained_speakers"},
+            **{"frames trained on": "crop_frames", "speakers trained on": "trained_speakers"},
             steps="steps",
             divisions="seeds",
             **{f"{s} s": _short(f"eer_{s}s") for s in (1, 2, 5, 8)},
