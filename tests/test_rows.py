@@ -9,6 +9,8 @@ from sklearn.linear_model import MultiTaskLasso
 import sparsejax as sj
 from sparsejax.solvers import GramCoordinateDescent, GramFISTA, WorkingSet
 from sparsejax.solvers._coordinate_descent import extrapolation_weights
+from sparsejax.solvers._curvature import Gram
+from sparsejax.solvers._gram import GramProblem
 from sparsejax.solvers._prox_newton import quadratic_solver
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -161,3 +163,25 @@ def test_extrapolation_of_a_linear_iteration(rng):
     np.testing.assert_allclose(jnp.sum(weights), 1)
     fixed_point = np.linalg.solve(np.eye(2) - A, b)
     np.testing.assert_allclose(weights @ iterates[:-1], fixed_point, atol=1e-5)
+
+
+@pytest.mark.parametrize("tasks", [(), (3,)])
+def test_what_a_larger_working_set_has_left_is_ignored(rng, tasks):
+    """Blocks of 32 rows are wider than this working set of 16."""
+    rows, pull = rng.normal(size=(16, 20)), rng.normal(size=(64, *tasks))
+    pull[16:] = 0.0
+    left = rng.normal(size=(64, 64))
+
+    def solved(beyond):
+        gram = beyond.copy()
+        gram[:16, :16] = rows @ rows.T
+        problem = GramProblem(
+            Gram(jnp.asarray(gram)), jnp.asarray(pull), jnp.zeros_like(pull), jnp.ones(64),
+            sj.penalties.RowL2(0.3), jnp.array(100.0), jnp.ones(64), jnp.array(0), (16, 64),
+        )  # fmt: skip
+        return GramCoordinateDescent().solve_gram(problem, jnp.array(1e-10))[0]
+
+    found = solved(left)
+    np.testing.assert_allclose(found, solved(np.zeros((64, 64))), atol=1e-9)
+    assert jnp.any(found[:16])
+    assert not jnp.any(found[16:])

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._modules import select
 from .._orthogonal import pseudo_inverse
+from ..penalties._base import per_row
 from ._coordinate_descent import BLOCK
 from ._curvature import Pick
 from ._gram import GramProblem
@@ -60,7 +61,9 @@ class AbstractBlocks(eqx.Module):
         return jax.lax.dynamic_update_slice_in_dim(x, block, self.begins[i], 0)
 
     def _pull_of(self, point: Point, pick: Pick) -> Float[Array, "w ..."]:
-        return pick(self.start) - self.problem.curvature.complete(point.half, pick)
+        pull = pick(self.start) - self.problem.curvature.complete(point.half, pick)
+        # A block may be wider than the working set: beyond lies what a larger one has left.
+        return jnp.where(per_row(pick(self.problem.inside), pull), pull, 0.0)
 
     def _moved(
         self, point: Point, coef: Float[Array, "k ..."], change: Float[Array, "w ..."], pick: Pick
@@ -147,11 +150,13 @@ class AbstractBlocks(eqx.Module):
 def grams_of(
     problem: GramProblem, begins: Int[Array, " blocks"], count: Int[Array, ""], width: int
 ) -> Float[Array, "blocks w w"]:
-    """The Gram matrices of the first ``count`` blocks, zero for the others."""
+    """The Gram matrices of the first ``count`` blocks, zero beyond the working set."""
 
     def fill(i: Int[Array, ""], grams: Float[Array, "blocks w w"]) -> Array:
         pick = lambda x: jax.lax.dynamic_slice_in_dim(x, begins[i], width)  # noqa: E731
-        return grams.at[i].set(problem.curvature.block(pick))
+        used = pick(problem.inside)
+        block = jnp.where(used[:, None] & used, problem.curvature.block(pick), 0.0)
+        return grams.at[i].set(block)
 
     zeros = jnp.zeros((begins.shape[0], width, width), problem.scale.dtype)
     return jax.lax.fori_loop(0, count, fill, zeros)
