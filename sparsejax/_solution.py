@@ -20,8 +20,8 @@ class RESULTS(eqx.Enumeration):
     )
     stagnated = (
         "The solver stopped improving before the duality gap, or the KKT violation of a concave "
-        "penalty, fell below `tol`. In single precision its digits are mostly used up: raise `tol`, or "
-        "use float64. In double precision that is rare: try another solver or a larger strength."
+        "penalty, fell below `tol`. In single precision its digits are mostly used up: raise "
+        "`tol`, or use float64. In double precision try another solver or a larger strength."
     )
     infeasible = (
         "No coefficients of any reasonable size fit the targets exactly: `y` lies outside the "
