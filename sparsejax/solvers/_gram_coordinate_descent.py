@@ -15,7 +15,6 @@ from ._group_blocks import GroupBlocks
 from ._row_blocks import RowBlocks
 
 _PATIENCE = 50  # rounds without progress that mean rounding has been reached
-
 _ROUNDS = 10  # from one solve for all rows of several targets to the next, at least
 
 
