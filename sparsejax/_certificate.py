@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ._dual import Dual, feasible_dual, first_dual, needs_dual, radius, residual_of
 from ._modules import replace
@@ -207,6 +207,15 @@ def objective_at(
 ) -> Float[Array, ""]:
     """The objective where the predictions are known."""
     return problem.loss.value(predictions, problem.y) + problem.penalty.value(coef)
+
+
+def has_fallen(now: Float[Array, ""], before: Float[Array, ""]) -> Bool[Array, ""]:
+    """Whether an objective is lower than before, by more than rounding.
+
+    Progress that an error need not show for many steps: it is what the worst of all features says,
+    and these come and go.
+    """
+    return now < before - 64 * jnp.finfo(before.dtype).eps * jnp.abs(before)
 
 
 def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Array, "p ..."]:

@@ -78,7 +78,8 @@ class RowL2(AbstractBlockPenalty, AbstractVariationalPenalty):
         """∇g on the rows that are not zero."""
         norms = self.norms(w)
         slopes = jnp.where(norms == 0, 0.0, self.slopes())
-        return self.spread(ratio(slopes, norms), w) * w
+        rows = self.spread(ratio(slopes, norms), w)
+        return jnp.where(w == 0, 0.0, rows * w)
 
     def subdiff_distance(
         self, w: Float[Array, "p *tasks"], grad: Float[Array, "p *tasks"]
@@ -86,9 +87,7 @@ class RowL2(AbstractBlockPenalty, AbstractVariationalPenalty):
         """Every entry carries the Euclidean distance of its row."""
         norms, slopes = self.norms(w), self.slopes()
         resting = jnp.maximum(self.norms(grad) - slopes, 0.0)
-        pull = jnp.where(norms == 0, 0.0, slopes / jnp.where(norms == 0, 1.0, norms))
-        rows = self.spread(pull, w)
-        moving = self.norms(grad + jnp.where(w == 0, 0.0, rows * w))
+        moving = self.norms(grad + self.local_gradient(w))
         return self.spread(jnp.where(norms == 0, resting, moving), w)
 
     def fenchel_gap(

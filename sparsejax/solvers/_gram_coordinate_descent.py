@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._certificate import has_fallen
 from .._modules import select
 from .._problem import Problem
 from ..penalties import AbstractConcavePenalty
@@ -91,9 +92,7 @@ class GramCoordinateDescent(AbstractGramSolver):
                 )
             point, pull = on
             objective = _objective(problem, point, pull)
-            # Where convergence is slow, the error says so only after many rounds.
-            rounding = 64 * jnp.finfo(objective.dtype).eps * state.objective
-            progress = better | (objective < state.objective - rounding)
+            progress = better | has_fallen(objective, state.objective)
             return _State(
                 point,
                 pull,

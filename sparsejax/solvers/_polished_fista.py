@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._certificate import has_fallen
 from .._first_order import largest_eigenvalue, wave
 from .._modules import replace, select
 from .._problem import Problem
@@ -102,10 +103,8 @@ class PolishedFISTA(AbstractGramSolver):
                 lookahead = jnp.where(taken, point, state.lookahead)
                 momentum = jnp.where(taken, 1.0, state.momentum)
                 state = replace(state, point=point, lookahead=lookahead, momentum=momentum)
-            # Where convergence is slow, the gap says so only after many rounds.
-            rounding = 64 * jnp.finfo(state.lowest.dtype).eps * state.lowest
-            progress = new.objective < state.lowest - rounding
-            progress |= best.gap < 0.9 * state.best.gap
+            progress = best.gap < 0.9 * state.best.gap
+            progress |= has_fallen(new.objective, state.lowest)
             return replace(
                 state,
                 best=best,

@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._certificate import Iterate, data_norm, iterate_at, objective_at, unit_of_error
+from .._certificate import (
+    Iterate,
+    data_norm,
+    has_fallen,
+    iterate_at,
+    objective_at,
+    unit_of_error,
+)
 from .._dual import generic_solver
 from .._modules import replace
 from .._problem import Problem, matvec
@@ -37,6 +44,7 @@ _PATIENCE = 5  # steps without progress that mean rounding has been reached
 
 class _State(eqx.Module):
     iterate: Iterate
+    objective: Float[Array, ""]  # there
     kept: AbstractKept | None  # what the phase so far has left
     steps: Int[Array, ""]
     inner: Int[Array, ""]
@@ -78,7 +86,8 @@ class WorkingSet(AbstractSolver):
         if is_concave(problem):
             start = begun(problem, start, max_steps)
         zero = jnp.array(0)
-        state = _State(start, None, zero, zero, zero, start.error, zero)
+        objective = objective_at(problem, start.coef, start.predictions)
+        state = _State(start, objective, None, zero, zero, zero, start.error, zero)
         widths = possible_widths(problem)
         state = self._phases(problem, state, tol, max_steps, phases_of(problem, widths))
         return state.iterate, {
@@ -151,9 +160,11 @@ class WorkingSet(AbstractSolver):
             problem, iterate, target, kept, choice, widths, enough
         )
         new = iterate_at(problem, coef, predictions)
-        progress = (new.error < 0.9 * state.best_error) | is_lower(problem, new, iterate)
+        objective = objective_at(problem, new.coef, new.predictions)
+        progress = (new.error < 0.9 * state.best_error) | has_fallen(objective, state.objective)
         return _State(
             new,
+            objective,
             kept,
             state.steps + 1,
             state.inner + inner,
@@ -200,16 +211,6 @@ def _check_concave(solver: WorkingSet, problem: Problem) -> None:
     """``TypeError`` for concave penalties, unless coordinates are minimised over in turn."""
     if problem.penalty.steep or not isinstance(solver.inner, GramCoordinateDescent):
         check_convex(solver, problem)
-
-
-def is_lower(problem: Problem, new: Iterate, old: Iterate) -> Bool[Array, ""]:
-    """Whether the objective has fallen, by more than rounding.
-
-    The error need not, for many steps: it is what the worst of all features says, and these come
-    and go.
-    """
-    before, now = (objective_at(problem, at.coef, at.predictions) for at in (old, new))
-    return now < before - 64 * jnp.finfo(before.dtype).eps * jnp.abs(before)
 
 
 def begun(problem: Problem, start: Iterate, max_steps: Int[Array, ""]) -> Iterate:
