@@ -431,6 +431,37 @@ def test_searches_do_not_depend_on_their_company(task, searched):
     assert np.abs(other.alpha[0] - searched.alpha[1]).max() > 1e-4
 
 
+def test_a_shift_moves_a_sample_as_a_whole_and_fills_with_zeros():
+    places = jnp.arange(1.0, 31.0).reshape(1, 5, 6)  # none is zero
+    moved = jax.vmap(nas.Shift(2), (None, 0))(places, jax.random.split(jax.random.key(0), 200))
+    padded = np.pad(np.asarray(places[0]), 2)
+    possible = {padded[i : i + 5, j : j + 6].tobytes() for i in range(5) for j in range(5)}
+    assert {np.asarray(image[0]).tobytes() for image in moved} == possible
+    with pytest.raises(ValueError, match="`places`"):
+        nas.Shift(0)
+
+
+def test_weights_and_architectures_are_learned_from_augmented_samples(task, searched):
+    """Where every sample becomes zero, there is nothing to learn."""
+    nothing = Nothing()
+    relaxation = relaxations.Temperature()
+    found = nas.search(
+        SMALL, task.train, relaxation, seeds=(0, 1), augment=nothing, every=200, **SIZES
+    )
+    trained = nas.retrain(
+        SMALL, found.cells, task.train, seeds=(0, 1), augment=nothing, every=200, **SIZES
+    )
+    last = found.history[-1]
+    for losses in (last.train_losses, last.losses, trained.losses[:, -20:].mean(1)):
+        assert min(losses) > 0.6  # log 2 = .69 by guessing
+    assert max(searched.history[-1].train_losses) < 0.5
+
+
+class Nothing(eqx.Module):
+    def __call__(self, x, key):
+        return 0 * x
+
+
 def test_accuracy_is_the_part_of_right_answers(task, searched):
     found = nas.accuracy(searched.supernets, searched.weights, task.test)
     call = eqx.filter_jit(
@@ -604,7 +635,7 @@ def test_what_is_no_file_of_arrays_is_named(tmp_path):
 def command(data, out, *options):
     sizes = [f"--{name}={size}" for name, size in SIZES.items()]
     where = ["--data", str(data), "--out", str(out)]
-    return ["nas", "--space", "small", *where, *sizes, *map(str, options)]
+    return ["nas", "--space", "small", "--shift", "1", *where, *sizes, *map(str, options)]
 
 
 @pytest.fixture
@@ -621,6 +652,7 @@ def test_command_interrupted_goes_on_and_reports(data, tmp_path, capsys, monkeyp
     assert {file.name for file in whole.iterdir()} == {"report.json", "cells.png", "search.png"}
     report = json.loads((whole / "report.json").read_text())
     assert report["samples"] == [120, 40]
+    assert report["settings"]["shift"] == 1
     for found in report["searches"]:
         gap = found["accuracy_of_supernet"] - found["accuracy_when_discrete"]
         assert found["gap"] == pytest.approx(gap)
@@ -645,6 +677,8 @@ def test_command_interrupted_goes_on_and_reports(data, tmp_path, capsys, monkeyp
     assert not out.exists()
     assert main(command(data, out, "--relaxation", "softmax")) == 2
     assert "with other relaxation" in capsys.readouterr().err
+    assert main(command(data, out, "--shift", "0")) == 2
+    assert "with other augment" in capsys.readouterr().err
     assert main(command(data, out)) == 0
     assert not (tmp_path / "out-unfinished").exists()
     assert (out / "report.json").read_bytes() == (whole / "report.json").read_bytes()

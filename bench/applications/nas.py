@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -36,7 +37,7 @@ def searched(
     relaxation: AbstractRelaxation,
     task: nas.Task,
     seeds: Sequence[int],
-    options: dict[str, int],
+    options: dict[str, Any],
     file: Path,
 ) -> Found:
     """By a relaxation."""
@@ -61,7 +62,7 @@ def searches(
     name: str,
     task: nas.Task,
     seeds: Sequence[int],
-    options: dict[str, int],
+    options: dict[str, Any],
     settings: str,
     rate: float | None,
     table: nas.Table | None,
@@ -99,7 +100,7 @@ def searches(
 
 
 def whole_table(
-    task: nas.Task, seeds: Sequence[int], options: dict[str, int], settings: str, out: Path
+    task: nas.Task, seeds: Sequence[int], options: dict[str, Any], settings: str, out: Path
 ) -> nas.Table:
     """All cells of the small space; kept in a file, which belongs to its settings."""
     space = nas.SPACES[STUDIES["regret"]]
@@ -149,15 +150,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--depth", type=int, default=2, help="cells of a network: 2")
     parser.add_argument("--samples", type=int, help="to search and train with: all")
     parser.add_argument("--rate", type=float, help="of the architecture: the relaxation's own")
+    parser.add_argument("--shift", type=int, help="places that samples are moved by: none")
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     num = options.seeds or (2 if options.fast else 10)
     steps = options.steps or (100 if options.fast else 600)
-    sizes = {"steps": steps, "batch": 32, "depth": options.depth}
+    sizes: dict[str, Any] = {"steps": steps, "batch": 32, "depth": options.depth}
+    if options.shift:
+        sizes["augment"] = nas.Shift(options.shift)
     settings = f"{steps}x{sizes['batch']}"
     settings += f", {options.depth} cells" if options.depth != 2 else ""
     settings += f", {options.samples} samples" if options.samples else ""
     settings += f", rate {options.rate:g}" if options.rate else ""
+    settings += f", shift {options.shift}" if options.shift else ""
     names = options.relaxations or (
         ["softmax", "temperature"] if options.fast else [*RELAXATIONS, RANDOM]
     )

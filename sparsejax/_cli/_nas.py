@@ -47,6 +47,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         ("batch", 1, 64, "samples in a step"),
         ("width", 1, 8, "channels in the first cell"),
         ("depth", 1, 2, "cells in a network"),
+        ("shift", 0, 0, "places by which samples are moved at most while learned from"),
     )
     parser.add_argument(
         "--out",
@@ -65,7 +66,8 @@ def _run(args: Namespace, console: Console) -> None:
     with explained():
         task = nas.mnist1d() if args.data is None else nas.load_task(args.data, args.axes)
     space = nas.SPACES[args.space]
-    sizes = {name: getattr(args, name) for name in ("steps", "batch", "width", "depth")}
+    options = {name: getattr(args, name) for name in ("steps", "batch", "width", "depth")}
+    options["augment"] = nas.Shift(args.shift) if args.shift else None
     seeds = tuple(range(args.seeds))
     with progress_bars(console) as progress:
         bars = [progress.add_task(name, total=args.steps) for name in ("search", "training")]
@@ -77,7 +79,7 @@ def _run(args: Namespace, console: Console) -> None:
             seeds=seeds,
             checkpoint=unfinished / "search",
             callback=lambda now: progress.update(bars[0], completed=now.done),
-            **sizes,
+            **options,
         )
         retrained = nas.retrain(
             space,
@@ -86,7 +88,7 @@ def _run(args: Namespace, console: Console) -> None:
             seeds=seeds,
             checkpoint=unfinished / "training",
             callback=lambda done, _: progress.update(bars[1], completed=done),
-            **sizes,
+            **options,
         )
     report = _report(args, task, searched, retrained)
     _print(report, console)
@@ -103,7 +105,7 @@ def _report(
     supernet = nas.accuracy(searched.supernets, searched.weights, task.test)
     discrete = nas.accuracy(searched.supernets, nas.one_hot(cells, space), task.test)
     skips = nas.count_operation(cells, space, "skip")
-    kept = ("relaxation", "hypergradient", "steps", "batch", "width", "depth")
+    kept = ("relaxation", "hypergradient", "steps", "batch", "width", "depth", "shift")
     measured = zip(supernet, discrete, retrained.accuracy(task.test), strict=True)
     return {
         "space": space.name,

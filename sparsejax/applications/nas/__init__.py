@@ -8,6 +8,7 @@ from ._architecture import (
     entropy as entropy,
     one_hot as one_hot,
 )
+from ._augment import Augmentation as Augmentation, Shift as Shift
 from ._data import (
     Samples as Samples,
     Task as Task,

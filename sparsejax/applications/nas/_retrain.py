@@ -1,17 +1,18 @@
 """Discrete cells, trained from the beginning."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ..vision import train
+from .._training import Callback, train_on_batches
 from ._architecture import one_hot
+from ._augment import Augmentation, augmented
 from ._data import Samples
 from ._measures import accuracy
 from ._space import Space
@@ -72,9 +73,10 @@ def retrain(
     width: int = 8,
     depth: int = 2,
     learning_rate: float = 0.1,
+    augment: Augmentation | None = None,
     every: int = 100,
     checkpoint: str | os.PathLike[str] | None = None,
-    callback: Callable[[int, Float[np.ndarray, "networks every"]], None] | None = None,
+    callback: Callback | None = None,
 ) -> Retrained:
     """Train networks of discrete cells on all samples, in one compiled loop.
 
@@ -89,7 +91,7 @@ def retrain(
         To train with.
     seeds
         Of weights and batches, one a network.
-    steps, batch, width, depth, learning_rate, every
+    steps, batch, width, depth, learning_rate, augment, every
         As of ``search``; batches are drawn without replacement.
     checkpoint, callback
         As of ``sparsejax.applications.vision.train``.
@@ -124,27 +126,33 @@ def retrain(
     keys = seed_keys(seeds)
     networks = Network(supernets(space, X, y, keys, width, depth), weights)
     optimiser = falling_sgd(learning_rate, steps, mask=_all_but_cells)
-    found = train(
+    networks, losses = train_on_batches(
         networks,
-        X,
-        y,
-        _loss,
+        (X, y),
+        _Loss(augment),
         optimiser,
         steps=steps,
         batch=batch,
         key=keys,
         every=every,
+        run={"augment": repr(augment)},
         checkpoint=checkpoint,
         callback=callback,
     )
-    return Retrained(found.model, found.losses)
+    return Retrained(networks, losses)
 
 
 def _all_but_cells(networks: Network) -> Any:
     return eqx.tree_at(lambda n: n.weights, jax.tree.map(lambda _: True, networks), False)
 
 
-def _loss(
-    network: Network, X: Float[Array, "batch ..."], y: Int[Array, " batch"]
-) -> Float[Array, ""]:
-    return mean_loss(network.supernet, jax.lax.stop_gradient(network.weights), X, y)
+class _Loss(eqx.Module):
+    """Of the cells as they are; epochs are alike."""
+
+    augment: Augmentation | None
+
+    def __call__(
+        self, network: Network, batch: tuple[Array, ...], key: PRNGKeyArray, epoch: Array
+    ) -> Float[Array, ""]:
+        X = augmented(self.augment, batch[0], key)
+        return mean_loss(network.supernet, jax.lax.stop_gradient(network.weights), X, batch[1])

@@ -14,6 +14,7 @@ from ..._checks import check_integer
 from .._checkpoint import Checkpoint
 from .._files import digest
 from ._architecture import discretise, entropy
+from ._augment import Augmentation
 from ._data import Samples
 from ._space import Space
 from ._steps import Step, advance, checked_samples, seed_keys, start
@@ -81,6 +82,7 @@ def search(
     width: int = 8,
     depth: int = 2,
     learning_rate: float = 0.1,
+    augment: Augmentation | None = None,
     every: int = 100,
     checkpoint: str | os.PathLike[str] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -109,6 +111,10 @@ def search(
         Of the ``Supernet``.
     learning_rate
         Of the weights: SGD with momentum, falling to zero by a cosine.
+    augment
+        Changes each sample of a batch, of both halves, such as ``Shift(4)``: where samples are
+        few, weights that know them by heart make architectures prefer skips. To go on from
+        ``checkpoint``, its ``repr`` must be the same.
     every
         Steps between checkpoints and calls of ``callback``.
     checkpoint
@@ -166,7 +172,7 @@ def search(
     keys = seed_keys(seeds)
     nets, alpha = start(space, X, y, relaxation, keys, width, depth)
     weights, rest = eqx.partition(nets, eqx.is_inexact_array)
-    step = Step(rest, relaxation, hypergradient, steps, batch, learning_rate)
+    step = Step(rest, relaxation, hypergradient, augment, steps, batch, learning_rate)
     state = jax.vmap(step.start)(weights, alpha)
     saved, history = None, []
     if checkpoint is not None:
@@ -174,6 +180,7 @@ def search(
         run |= {"width": width, "depth": depth, "learning_rate": learning_rate, "every": every}
         run |= {"space": repr(space), "samples": digest(X, y)}
         run |= {"relaxation": repr(relaxation), "hypergradient": repr(hypergradient)}
+        run |= {"augment": repr(augment)}
         saved = Checkpoint(checkpoint, run, "search")
         found = saved.progress()
         if found is not None:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..._arrays import as_inexact, cast_floats
 from ..._checks import check_finite
+from ._augment import Augmentation, augmented
 from ._data import Samples
 from ._space import Space
 from ._supernet import Supernet
@@ -91,6 +92,7 @@ class Step(eqx.Module):
     rest: Any
     relaxation: AbstractRelaxation
     hypergradient: AbstractHypergradient
+    augment: Augmentation | None
     steps: int = eqx.field(static=True)
     batch: int = eqx.field(static=True)
     learning_rate: float = eqx.field(static=True)
@@ -109,7 +111,8 @@ class Step(eqx.Module):
 
         def loss_on(half: tuple[Array, Array], key: PRNGKeyArray) -> Callable[..., Array]:
             chosen = jax.random.randint(key, (self.batch,), 0, len(half[1]))
-            X, y = half[0][chosen], half[1][chosen]
+            X = augmented(self.augment, half[0][chosen], jax.random.fold_in(key, 1))
+            y = half[1][chosen]
 
             def loss(weights: Any, alpha: Array) -> Float[Array, ""]:
                 net = eqx.combine(weights, self.rest)

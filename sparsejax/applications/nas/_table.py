@@ -61,7 +61,8 @@ def table(
     callback
         Called with the number of seeds done.
     options
-        ``steps``, ``batch``, ``width``, ``depth`` and ``learning_rate`` of ``retrain``.
+        ``steps``, ``batch``, ``width``, ``depth``, ``learning_rate`` and ``augment`` of
+        ``retrain``.
 
     Returns
     -------
