@@ -273,11 +273,13 @@ def _lines() -> Iterator[str]:
         _table(
             _means(
                 "applications/speaker.csv",
-                *("channels", "crop_frames", "trained_speakers", "steps", "network"),
+                *("channels", "crop_frames", "weight_decay"),
+                *("trained_speakers", "steps", "network"),
             ),
             network="network",
             channels="channels",
-            **{"frames trained on": "crop_frames", "speakers trained on": "trained_speakers"},
+            **{"frames trained on": "crop_frames", "weight decay": "weight_decay"},
+            **{"speakers trained on": "trained_speakers"},
             steps="steps",
             divisions="seeds",
             **{f"{s} s": _short(f"eer_{s}s") for s in (1, 2, 5, 8)},

@@ -72,6 +72,12 @@ def test_the_sparse_rule_ends(network, voices, trained):
     assert trained.losses[2] != always.losses[2]
 
 
+def test_weights_decay(network, voices, trained):
+    size = lambda found: sum(abs(w).sum() for w in speaker.filters(found.model))  # noqa: E731
+    decayed = train(network, voices, weight_decay=100.0)
+    assert size(decayed) < 0.9 * size(trained)
+
+
 def test_norms_end_with_averages_over_the_recordings(trained):
     counts = [leaf for leaf in jax.tree.leaves(trained.state) if leaf.dtype == jnp.int32]
     assert counts
@@ -118,6 +124,7 @@ def test_a_killed_run_goes_on_and_reaches_the_same_numbers(network, voices, trai
         ({"crop_frames": 0}, "`crop_frames`"),
         ({"sparse_epochs": -1}, "`sparse_epochs`"),
         ({"margin": 2.0}, "`margin`"),
+        ({"weight_decay": -1.0}, "`weight_decay`"),
     ],
 )
 def test_arguments_of_training_are_named(network, voices, change, message):
@@ -361,6 +368,8 @@ def test_command_interrupted_goes_on(folder, tmp_path, capsys, monkeypatch):
     assert not out.exists()
     assert main(train_command(folder, out, *options, "--learning-rate", "0.1")) == 2
     assert "with other learning_rate" in capsys.readouterr().err
+    assert main(train_command(folder, out, *options, "--weight-decay", "1")) == 2
+    assert "with other weight_decay" in capsys.readouterr().err
     assert main(train_command(folder, out, *options)) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
     assert (out / "report.json").read_bytes() == (whole / "report.json").read_bytes()

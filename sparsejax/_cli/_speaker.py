@@ -1,5 +1,6 @@
 """``python -m sparsejax speaker``: who speaks, learnt from a folder of the user's recordings."""
 
+import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +39,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     sub.add_argument(
         "--learning-rate", type=positive, default=1e-3, metavar="R", help="default: %(default)s"
+    )
+    sub.add_argument(
+        "--weight-decay",
+        type=number(">= 0", lambda x: 0 <= x < math.inf),
+        default=2e-5,
+        metavar="D",
+        help="how much of each weight is added to its gradient (default: %(default)s)",
     )
     sub.add_argument(
         "--strength",

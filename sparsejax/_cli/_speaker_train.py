@@ -43,6 +43,7 @@ def train(args: Namespace, console: Console) -> None:
             key=keys[1],
             sparse_epochs=args.sparse_epochs,
             learning_rate=args.learning_rate,
+            weight_decay=args.weight_decay,
             penalty=None if args.strength is None else sj.penalties.L1(args.strength),
             checkpoint=unfinished / "run",
             callback=lambda done, _: progress.update(task, completed=done),
@@ -105,9 +106,10 @@ def _report(
     scores: tuple[np.ndarray, np.ndarray] | None,
 ) -> dict[str, Any]:
     weights = speaker.filters(trained.model)
-    kept = ("network", "channels", "epochs", "sparse_epochs", "batch", "seed", "learning_rate")
+    sizes = "network", "channels", "epochs", "sparse_epochs", "batch", "seed"
+    kept = *sizes, "learning_rate", "weight_decay", "strength"
     report = {
-        "settings": {name: getattr(args, name) for name in (*kept, "strength")},
+        "settings": {name: getattr(args, name) for name in kept},
         "recordings": len(taught.features),
         "speakers": list(taught.names),
         "held_out_speakers": [] if heldout is None else list(heldout.names),

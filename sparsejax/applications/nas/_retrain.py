@@ -152,7 +152,7 @@ class _Loss(eqx.Module):
     augment: Augmentation | None
 
     def __call__(
-        self, network: Network, batch: tuple[Array, ...], key: PRNGKeyArray, epoch: Array
+        self, model: Network, batch: tuple[Array, ...], key: PRNGKeyArray, epoch: Array
     ) -> Float[Array, ""]:
         X = augmented(self.augment, batch[0], key)
-        return mean_loss(network.supernet, jax.lax.stop_gradient(network.weights), X, batch[1])
+        return mean_loss(model.supernet, jax.lax.stop_gradient(model.weights), X, batch[1])
