@@ -8,7 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._backtracking import backtracked
-from .._certificate import Iterate, iterate_at, judged, objective_at, unit_of_error
+from .._certificate import (
+    Iterate,
+    has_fallen,
+    iterate_at,
+    judged,
+    objective_at,
+    unit_of_error,
+)
 from .._dual import Dual
 from .._modules import replace
 from .._problem import Centring, Problem, project_intercept
@@ -120,9 +127,8 @@ class ProxNewton(AbstractSolver):
                 problem, state.iterate, state.objective, coef, predictions, forces
             )
             # The gap need not shrink at every step, nor be finite far from the solution.
-            rounding = 100 * jnp.finfo(objective.dtype).eps * jnp.abs(objective)
-            lower = objective < state.objective - rounding
-            progress = (new.error < 0.9 * state.best_error) | lower
+            fallen = has_fallen(objective, state.objective)
+            progress = (new.error < 0.9 * state.best_error) | fallen
             damping = state.damping
             if concave:
                 calmer = jnp.maximum(damping / _DAMPING, 1.0)

@@ -85,8 +85,7 @@ def train(
     learning_rate
         Adam's, times .97 after each epoch.
     weight_decay
-        How much of each weight is added to its gradient, the paper's by default. With a few
-        hundred speakers 5e-4 has served better.
+        How much of each weight is added to its gradient.
     penalty
         Of this library, on ``filters``, by its proximal operator after each step: ``L1`` makes
         entries zero, ``RowL2`` the filter of a channel or a whole expert.
