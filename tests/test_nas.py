@@ -437,8 +437,10 @@ def test_a_shift_moves_a_sample_as_a_whole_and_fills_with_zeros():
     padded = np.pad(np.asarray(places[0]), 2)
     possible = {padded[i : i + 5, j : j + 6].tobytes() for i in range(5) for j in range(5)}
     assert {np.asarray(image[0]).tobytes() for image in moved} == possible
-    with pytest.raises(ValueError, match="`places`"):
+    with pytest.raises(ValueError, match="`places` must be a positive"):
         nas.Shift(0)
+    with pytest.raises(ValueError, match="`places` must be below the lengths"):
+        nas.Shift(5)(places, jax.random.key(0))
 
 
 def test_weights_and_architectures_are_learned_from_augmented_samples(task, searched):
@@ -690,6 +692,7 @@ def test_command_interrupted_goes_on_and_reports(data, tmp_path, capsys, monkeyp
         (["--data", "nowhere.npz"], "nowhere.npz: no such file"),
         (["--batch", "61"], "`batch` must be at most half"),
         (["--axes", "2"], "X must be"),
+        (["--shift", "8"], "`places` must be below"),
     ],
 )
 def test_problems_are_one_line_with_status_2(data, tmp_path, capsys, options, expected):

@@ -23,7 +23,7 @@ class Shift(eqx.Module):
     Raises
     ------
     ValueError
-        If ``places`` is not a positive integer.
+        If ``places`` is not a positive integer, or not below the lengths of a sample.
 
     Examples
     --------
@@ -47,6 +47,11 @@ class Shift(eqx.Module):
     ) -> Float[Array, "channels *places"]:
         """The sample, moved."""
         axes = x.ndim - 1
+        if self.places >= min(x.shape[1:]):
+            raise ValueError(
+                f"`places` must be below the lengths of a sample; got {self.places} for one of "
+                f"shape {x.shape}."
+            )
         padded = jnp.pad(x, [(0, 0)] + [(self.places, self.places)] * axes)
         starts = jax.random.randint(key, (axes,), 0, 2 * self.places + 1)
         return jax.lax.dynamic_slice(padded, [0, *starts], x.shape)
