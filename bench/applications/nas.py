@@ -155,9 +155,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     num = options.seeds or (2 if options.fast else 10)
     steps = options.steps or (100 if options.fast else 600)
-    sizes: dict[str, Any] = {"steps": steps, "batch": 32, "depth": options.depth}
-    if options.shift:
-        sizes["augment"] = nas.Shift(options.shift)
+    augment = nas.Shift(options.shift) if options.shift else None
+    sizes = {"steps": steps, "batch": 32, "depth": options.depth, "augment": augment}
     settings = f"{steps}x{sizes['batch']}"
     settings += f", {options.depth} cells" if options.depth != 2 else ""
     settings += f", {options.samples} samples" if options.samples else ""

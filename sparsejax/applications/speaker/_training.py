@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import nn, penalties
-from ..._checks import check_integer
+from ..._checks import check_integer, check_nonnegative
 from .._norms import copied_state, fitted_state
 from .._training import Callback, train_on_batches
 from ._audio import Voices
@@ -141,8 +141,7 @@ def train(
         raise ValueError(
             f"`batch` must be at most the {len(voices.features)} recordings; got {batch}."
         )
-    if not 0 <= weight_decay < np.inf:
-        raise ValueError(f"`weight_decay` must be nonnegative and finite; got {weight_decay}.")
+    check_nonnegative("weight_decay", jnp.asarray(weight_decay), ndim=0, finite=True)
     if penalty is not None and not filters(model):
         raise ValueError("`penalty` is one on filters, of which `model` has none.")
     data = _stacked(voices, crop_frames, precision_of(model))
