@@ -27,6 +27,11 @@ class RESULTS(eqx.Enumeration):
         "No coefficients of any reasonable size fit the targets exactly: `y` lies outside the "
         "range of `X`. Use another loss than Equality, such as Squared or SquareRoot."
     )
+    unbounded = (
+        "There is no minimum: the loss falls for ever as the coefficients grow, and the penalty no "
+        "longer grows with them (classes are separated by a few features). Use a larger strength "
+        "or a convex penalty."
+    )
     nonfinite = "The solve met NaN or infinity: check `X`, `y`, the weights and the strength."
     invalid = (
         "A strength, weight, ratio or bound is out of range (negative or NaN); it was traced, so "

@@ -22,6 +22,7 @@ from ._modules import jit, replace
 from ._problem import Problem, known, project_intercept
 from ._solution import RESULTS, Solution, Stats, require_success
 from ._strength_max import from_pull, from_ratios
+from ._unbounded import is_unbounded, may_be_unbounded
 from .losses import Equality
 from .penalties import AbstractStrengthPenalty, Analysis
 from .solvers import AbstractSolver, Auto
@@ -227,7 +228,7 @@ def _solve(
         objective_at(centred, final.coef, final.predictions),
         final.gap,
         kkt_of(centred, final),
-        result_of(problem, final, tol, stats, max_steps),
+        result_of(centred, final, tol, stats, max_steps),
         Stats(type(solver).__name__, stats),
     )
     return solution, final.dual
@@ -268,6 +269,8 @@ def result_of(
     result = RESULTS.where(out_of_steps, RESULTS.max_steps_reached, RESULTS.stagnated)
     result = RESULTS.where(iterate.error <= tol, RESULTS.successful, result)
     result = RESULTS.where(stats.get("infeasible", jnp.array(False)), RESULTS.infeasible, result)
+    if may_be_unbounded(problem):
+        result = RESULTS.where(is_unbounded(problem, iterate), RESULTS.unbounded, result)
     finite = jnp.isfinite(iterate.error) & jnp.all(jnp.isfinite(iterate.coef))
     broken = ~finite & jnp.any(~jnp.isfinite(iterate.pull))
     result = RESULTS.where(broken, RESULTS.nonfinite, result)

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._backtracking import backtracked
 from ._base import AbstractLoss, AbstractSmoothLoss
@@ -27,6 +27,9 @@ class Profiled(AbstractSmoothLoss):
     def sample_weight(self) -> Float[Array, " n"] | None:  # type: ignore[override]
         """Those of the loss."""
         return self.loss.sample_weight
+
+    def is_valid(self) -> Bool[Array, ""]:
+        return self.loss.is_valid()
 
     def intercept(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "..."]:
         """The best b: differentiable, by Newton's method with halving.

@@ -25,6 +25,9 @@ class ProfiledKinks(AbstractProximalLoss):
         """Those of the loss."""
         return self.loss.sample_weight
 
+    def is_valid(self) -> Bool[Array, ""]:
+        return self.loss.is_valid()
+
     def intercept(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "..."]:
         """A best b for each target: one of the kinks y − z, found by bisection among them.
 

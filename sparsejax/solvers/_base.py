@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._certificate import Iterate, iterate_at
 from .._problem import Problem
+from .._unbounded import is_unbounded, may_be_unbounded
 from ..penalties import AbstractConcavePenalty, AbstractRelaxablePenalty
 
 _TAKE_CONCAVE = "use FISTA(), CoordinateDescent() or MultiStage()"
@@ -103,7 +104,10 @@ def unfinished_at(
 ) -> Bool[Array, ""]:
     """Whether to go on from an iterate.
 
-    At least once where zero is stationary for every strength: a step may still leave it.
+    At least once where zero is stationary for every strength: a step may still leave it. Not where
+    coefficients would grow for ever.
     """
     going = iterate.error > tol
-    return going | (steps == 0) if is_relaxable(problem) and problem.penalty.steep else going
+    if is_relaxable(problem) and problem.penalty.steep:
+        going = going | (steps == 0)
+    return going & ~is_unbounded(problem, iterate) if may_be_unbounded(problem) else going

@@ -11,7 +11,7 @@ from .._certificate import Iterate
 from .._dual import needs_dual
 from .._modules import replace
 from .._problem import Problem
-from ._base import AbstractSolver, is_concave, is_relaxable
+from ._base import AbstractSolver, is_concave, is_relaxable, unfinished_at
 from ._convex import convex_solver
 from ._fista import FISTA
 from ._touching import Relaxation
@@ -119,7 +119,9 @@ class MultiStage(AbstractSolver):
 
         def unfinished(state: _State) -> Bool[Array, ""]:
             going = state.steps < limit
-            return going & (state.iterate.error > tol) if to_the_end else going
+            if not to_the_end:
+                return going
+            return going & unfinished_at(problem, state.iterate, tol, state.steps)
 
         def stage(state: _State) -> _State:
             last = state.iterate

@@ -24,7 +24,7 @@ from ..losses._profiled import Profiled
 from ..losses._tilted import bare
 from ..losses._weighted import Weighted, WeightedEntries
 from ..penalties import AbstractNewtonPenalty, AbstractSeparablePenalty, Analysis, RowL2
-from ._base import AbstractSolver, check_convex, is_concave
+from ._base import AbstractSolver, check_convex, is_concave, unfinished_at
 from ._coordinate_descent import CoordinateDescent
 from ._first_solution import first_solution
 from ._fista import FISTA
@@ -118,8 +118,8 @@ class ProxNewton(AbstractSolver):
         zero = jnp.array(0)
 
         def unfinished(state: _State) -> Bool[Array, ""]:
-            going = (state.iterate.error > tol) & (state.steps < max_steps)
-            return going & (state.stalled < patience)
+            going = unfinished_at(problem, state.iterate, tol, state.steps)
+            return going & (state.steps < max_steps) & (state.stalled < patience)
 
         def step(state: _State) -> _State:
             coef, predictions, forces, inner = self._solve_model(problem, state, tol)
