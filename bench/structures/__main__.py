@@ -26,6 +26,7 @@ from bench.designs import DesignUnavailable  # noqa: E402
 from bench.processes import SolverError  # noqa: E402
 from bench.rows import read, updated, write  # noqa: E402
 from bench.structures.case import Case, Elsewhere, Solver  # noqa: E402
+from bench.structures.cox import cox  # noqa: E402
 from bench.structures.denoising import photograph  # noqa: E402
 from bench.structures.group_lasso import group_lasso  # noqa: E402
 from bench.structures.inpainting import half_missing  # noqa: E402
@@ -41,6 +42,8 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "logistic": logistic,
     "golub": golub,
     "text": text,
+    "cox": cox,
+    "cox-tall": lambda: cox(5000, 200),
     "multitask": multitask,
     # Those of the paper: Poon & Peyré (NeurIPS 2021).
     "multitask-300": lambda: multitask(300, 1000, 100, rows=5),
@@ -62,6 +65,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
 FAST_CASES: Mapping[str, Callable[[], Case]] = {
     "group": lambda: group_lasso(40, 200),
     "golub": golub,
+    "cox": lambda: cox(40, 100),
     "trace": lambda: synthetic(40, 20, 5),
     "mesh": lambda: mesh(6),
     "photograph": lambda: photograph(16),

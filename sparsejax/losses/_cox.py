@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from .._arrays import as_inexact, optional_inexact
 from ._base import AbstractSmoothLoss
 from ._conjugates import divergence
+from ._contrasts import Contrasts
 
 # The logarithm of nothing. Finite, because sums of exp(−∞) have NaN for a derivative.
 _NOTHING = -1e30
@@ -103,6 +104,14 @@ class Cox(AbstractSmoothLoss):
         until = jnp.cumsum(risks.event_factor)[last]
         return risks.unsorted(jnp.where(risks.factor > 0, until / 2, 0.0))
 
+    def contrasts(
+        self, z: Float[Array, " n"], y: Float[Array, "n 2"]
+    ) -> tuple[Contrasts, Float[Array, " n"]]:
+        """K and a diagonal H with KᵀHK the Hessian, a sum of variances over risk sets."""
+        risks = _Risks(self, z, y)
+        contrasts = risks.contrasts()
+        return contrasts, risks.hazard() * contrasts.remaining
+
     def fenchel_gap(
         self, z: Float[Array, " n"], u: Float[Array, " n"], y: Float[Array, "n 2"]
     ) -> Float[Array, ""]:
@@ -172,12 +181,33 @@ class _Risks:
 
     def hazard(self) -> Float[Array, " n"]:
         """Σ_k m_k π_k: what each sample is expected to have of the events while it is at risk."""
-        log_hazard = jnp.where(self.is_event, _log(self.mass) - self.log_total, _NOTHING)
-        until = jax.lax.cumlogsumexp(log_hazard)
-        before = jnp.append(_NOTHING, until)[self.start]
+        log_hazard, until, before = self._log_hazards()
         own = self.logsumexp_of_tie(log_hazard + jnp.log(self.share))
         until = jnp.where(self.is_event, jnp.logaddexp(before, own), until)
         return jnp.exp(self.log_rate + until)
+
+    def _log_hazards(self) -> tuple[Float[Array, " n"], ...]:
+        """The logarithms of m_k over the sum over k's risk set, until k, and before k's time."""
+        log_hazard = jnp.where(self.is_event, _log(self.mass) - self.log_total, _NOTHING)
+        until = jax.lax.cumlogsumexp(log_hazard)
+        return log_hazard, until, jnp.append(_NOTHING, until)[self.start]
+
+    def contrasts(self) -> Contrasts:
+        """Of which the Hessian is a sum of squares.
+
+        Two tied events see less of each other than of later samples: in units of the square of all
+        that are at risk, ``pairs`` of what is ``own``, beside the ``earlier`` events that all see.
+        """
+        total = jax.lax.cumlogsumexp(self.log_rate, reverse=True)[self.start]
+        relative = jnp.where(self.is_event, jnp.exp(total - self.log_total), 0.0)
+        own = self.sum_of_tie(self.mass * self.share * relative**2)
+        pairs = self.sum_of_tie(self.mass * self.share**2 * relative**2)
+        earlier = jnp.exp(self._log_hazards()[2] + total)
+        rates = jnp.exp(self.log_rate - jnp.max(self.log_rate))
+        part = jnp.where(self.is_event, (earlier + pairs) / (earlier + own), 1.0)
+        last = self.start + self.count.astype(int) - 1
+        first = jnp.where(self.is_event, self.start, self.index)
+        return Contrasts(self.order, rates, part, first, jnp.where(self.is_event, last, self.index))
 
     def gradient(self) -> Float[Array, " n"]:
         """Expected minus observed events."""

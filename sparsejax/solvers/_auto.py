@@ -6,7 +6,13 @@ from jaxtyping import Array, Float, Int
 
 from .._certificate import Iterate
 from .._problem import Problem
-from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, AbstractSmoothLoss, Equality
+from ..losses import (
+    AbstractPointwiseLoss,
+    AbstractQuadraticLoss,
+    AbstractSmoothLoss,
+    Cox,
+    Equality,
+)
 from ._base import AbstractSolver, is_concave, is_relaxable
 from ._convex import convex_solver, smooth_solver
 from ._fista import FISTA
@@ -22,16 +28,16 @@ class Auto(AbstractSolver):
 
     For least squares, working sets where the penalty allows, and VarPro for the trace norm of
     coefficients of dense designs whose smaller side can be diagonalised; for other smooth losses
-    that are sums over samples, proximal Newton over the same; FISTA for other smooth ones, and
-    for several targets where the curvature is bounded;
+    that are sums over samples, and for Cox, proximal Newton over the same; FISTA for other smooth
+    ones, and for several targets where the curvature is bounded;
     Bregman for hard constraints where the penalty allows, unless they are many and sparse, FISTA
     for denoising by ``Analysis``, and PrimalDual for those, for other losses without a gradient and
     for other ``Analysis``, but VarPro where an intercept takes the loss's proximal operator from
     it. For concave penalties, working sets where the loss is quadratic
     (coordinate descent where the slope at zero is infinite) and proximal Newton over them where it
-    is a smooth sum over samples, IRLS for hard constraints; else, and for groups, rows and singular
-    values, FISTA where the curvature of the loss is bounded, else MultiStage. For ``Cardinality``,
-    local search where the loss is quadratic, else FISTA.
+    is a smooth sum over samples or Cox, IRLS for hard constraints; else, and for groups, rows and
+    singular values, FISTA where the curvature of the loss is bounded, else MultiStage. For
+    ``Cardinality``, local search where the loss is quadratic, else FISTA.
     """
 
     default_max_steps: ClassVar[int] = WorkingSet.default_max_steps
@@ -42,7 +48,7 @@ class Auto(AbstractSolver):
         if is_concave(problem):
             if isinstance(problem.loss, AbstractQuadraticLoss):
                 return quadratic_solver(problem)
-            if isinstance(problem.loss, AbstractPointwiseLoss) and not problem.penalty.steep:
+            if isinstance(problem.loss, AbstractPointwiseLoss | Cox) and not problem.penalty.steep:
                 return smooth_solver(problem)
         if isinstance(problem.loss, AbstractQuadraticLoss) and not is_relaxable(problem):
             return LocalSearch()

@@ -4,7 +4,7 @@ from .._dual import lacks_prox, needs_dual
 from .._problem import Problem
 from ..designs import Dense, Sparse
 from ..designs._base import underlying
-from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality
+from ..losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Cox, Equality
 from ..losses._tilted import bare
 from ..penalties import AbstractNewtonPenalty, Analysis, Nuclear
 from ._base import AbstractSolver
@@ -41,6 +41,8 @@ def convex_solver(problem: Problem) -> AbstractSolver:
 
 def smooth_solver(problem: Problem) -> AbstractSolver:
     """The solver of choice for a smooth loss that is not quadratic."""
+    if isinstance(problem.loss, Cox):  # whose models are exact
+        return ProxNewton()
     if not isinstance(bare(problem.loss), AbstractPointwiseLoss):
         return FISTA()
     # Models of several targets go to FISTA as well.

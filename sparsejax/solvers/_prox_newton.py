@@ -18,8 +18,9 @@ from .._certificate import (
 )
 from .._dual import Dual
 from .._modules import replace
-from .._problem import Centring, Problem, project_intercept
-from ..losses import AbstractPointwiseLoss, AbstractSmoothLoss
+from .._problem import Centring, Problem, predict_sparse, project_intercept
+from ..designs._contrasted import Contrasted
+from ..losses import AbstractPointwiseLoss, AbstractSmoothLoss, Cox
 from ..losses._profiled import Profiled
 from ..losses._tilted import bare
 from ..losses._weighted import Weighted, WeightedEntries
@@ -36,6 +37,7 @@ from ._working_set import WorkingSet
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 _HALVINGS = 40
+_MOST = 1000  # steps of a model where nothing but their number ends them
 _FLOOR = 1e-6  # smallest curvature of a sample, relative to what is typical
 _FORCING = 0.01  # gap of a model's solution, relative to that of the point it was made at ...
 _EARLY = 1e-3  # the same for the model's own gap, while features are still to come ...
@@ -63,8 +65,10 @@ class ProxNewton(AbstractSolver):
 
     The model at the predictions z is Σ h_i (t_i − z'_i)²/2 with h = ∇²f(z) (its diagonal, or a
     diagonal matrix above it) and t = z − ∇f(z)/h: a weighted least-squares problem, which the
-    inner solver knows. The step is halved until the objective decreases. Gaps are those of the
-    problem itself. A step of ``max_steps`` is one model.
+    inner solver knows. For Cox z is first seen through contrasts of each sample with the mean of
+    those after it, weighted by their hazards: there its Hessian is diagonal. The step is halved
+    until the objective decreases. Gaps are those of the problem itself. A step of ``max_steps`` is
+    one model.
 
     Concave penalties whose slope at zero is finite are kept in the model, begun at the Lasso and
     solved to a stationary point. Since the objective need not fall towards that, models of which
@@ -99,7 +103,9 @@ class ProxNewton(AbstractSolver):
                 f"ProxNewton does not support {name}, whose outputs depend on each other: "
                 "use FISTA()."
             )
-        self._solver(problem).check(replace(problem, loss=_weighted(problem, problem.y)))
+        samples = problem.predict_zero()
+        model = replace(problem, y=samples, loss=_weighted(problem, samples))
+        self._solver(problem).check(model)
 
     def _solver(self, problem: Problem) -> AbstractSolver:
         if self.inner is not None:
@@ -160,6 +166,7 @@ class ProxNewton(AbstractSolver):
         """
         iterate, offset = state.iterate, problem.predict_zero()
         model, centring = project_intercept(_model(problem, iterate, offset, state.damping))
+        contrasts = model.X.contrasts if isinstance(model.X, Contrasted) else None
 
         def drift(coef: Float[Array, " p"]) -> Float[Array, "..."]:
             """What the model's predictions lack of the problem's."""
@@ -167,7 +174,12 @@ class ProxNewton(AbstractSolver):
                 return offset + centring.feature_mean @ coef
             return offset
 
+        def predictions(coef: Float[Array, " p"], seen: Float[Array, " n"]) -> Float[Array, " n"]:
+            """The problem's, where the model has seen them as they are or through contrasts."""
+            return seen + drift(coef) if contrasts is None else predict_sparse(problem, coef)
+
         known = iterate.predictions - drift(iterate.coef)
+        known = known if contrasts is None else contrasts.matvec(known)
         start = judged(model, iterate.coef, known, iterate.pull, iterate.dual)
         # In the units of the model: no more digits than the next one will throw away.
         unit = unit_of_error(problem) / unit_of_error(model)
@@ -180,16 +192,31 @@ class ProxNewton(AbstractSolver):
         # Targets far away, where the loss is straight, make the model's own unit large: what is
         # rounding in that may be all that is left to gain in the problem's.
         rounding = jnp.finfo(goal.dtype).resolution * jnp.minimum(unit, 1.0)
-        goal = jnp.maximum(jnp.minimum(goal, 0.1 * start.error), rounding)
+        goal = jnp.minimum(goal, 0.1 * start.error)
+        blind = goal <= rounding
+        goal = jnp.maximum(goal, rounding)
         solver = self._solver(problem)
         if isinstance(solver, WorkingSet):
             # Enlarged from one model to the next, not for a model that will change.
             early = _EARLY * tighter
-            coef, predictions, count = first_solution(solver, model, start, 0.3 * goal, early)
-            return coef, predictions + drift(coef), None, count
-        found, stats = solver.run(model, start, goal, jnp.array(solver.default_max_steps))
+            coef, seen, count = first_solution(solver, model, start, 0.3 * goal, early)
+            return coef, predictions(coef, seen), None, count
+        most = jnp.array(solver.default_max_steps)
+        if contrasts is not None and _leaves_alone(problem):
+            # Of the pull in these directions the problem's gap counts the size, its model's the
+            # square: where that is rounding, there may still be something to gain.
+            goal, most = jnp.where(blind, -1.0, goal), jnp.where(blind, _MOST, most)
+        found, stats = solver.run(model, start, goal, most)
         forces = None if found.dual is None else found.dual.penalty
-        return found.coef, found.predictions + drift(found.coef), forces, stats["num_steps"]
+        seen = predictions(found.coef, found.predictions)
+        return found.coef, seen, forces, stats["num_steps"]
+
+
+def _leaves_alone(problem: Problem) -> bool:
+    """Whether there are directions that the penalty does not see."""
+    if isinstance(problem.penalty, Analysis):
+        return True
+    return problem.penalty.null_space(problem.X.shape[1]) is not None
 
 
 def quadratic_solver(problem: Problem) -> AbstractSolver:
@@ -211,15 +238,23 @@ def _model(
 ) -> Problem:
     """The problem with the quadratic model of the loss, free to move its intercept."""
     loss, at = problem.loss.settled(iterate.predictions, problem.y)
-    gradient, curvature = loss.gradient(at, problem.y), loss.curvature(at, problem.y)
+    gradient, X, own = loss.gradient(at, problem.y), problem.X, iterate.predictions - offset
+    factors = problem.loss._row_factors(problem.y)
+    if isinstance(loss, Cox):
+        contrasts, curvature = loss.contrasts(at, problem.y)
+        gradient, own = contrasts.solve_transposed(gradient), contrasts.matvec(own)
+        X, factors = Contrasted(X, contrasts), factors[contrasts.order]
+    else:
+        curvature = loss.curvature(at, problem.y)
     # Where the loss is (nearly) straight, its target would be infinitely far away.
     bound = jnp.sum(problem.loss.curvature_bound(problem.y))
     typical = jnp.maximum(jnp.sum(curvature), jnp.where(jnp.isfinite(bound), bound, 0.0))
-    floor = _FLOOR * typical * problem.loss._row_factors(problem.y)
+    floor = _FLOOR * typical * factors
     curvature = damping * jnp.maximum(curvature, jnp.maximum(floor, jnp.finfo(floor.dtype).tiny))
     return replace(
         problem,
-        y=iterate.predictions - offset - gradient / curvature,
+        X=X,
+        y=own - gradient / curvature,
         loss=_weighted(problem, curvature),
         offset=None,
         fit_intercept=isinstance(problem.loss, Profiled),
