@@ -105,3 +105,16 @@ def test_concave_penalties_end_in_a_stationary_point():
     pull = -X.T @ np.asarray(jax.grad(losses.Cox().value)(jnp.asarray(at), jnp.asarray(y)))
     assert np.all(problem.penalty.subdiff_distance(found.coef, -pull) <= 1e-9)
     assert 0 < np.count_nonzero(found.coef) < 20
+
+
+def test_rates_that_single_precision_cannot_hold_side_by_side():
+    """Predictions that differ by 200: means over what is left are those in double precision."""
+    _, y = _survival(0, levels=8)
+    z, v = 40 * np.random.default_rng(2).normal(size=N), np.cos(np.arange(N))
+    expected = losses.Cox().contrasts(jnp.asarray(z), jnp.asarray(y))[0].matvec(jnp.asarray(v))
+    with jax.enable_x64(False):
+        loss, low = losses.Cox(), np.float32
+        found = loss.contrasts(jnp.asarray(z, low), jnp.asarray(y, low))[0].matvec(
+            jnp.asarray(v, low)
+        )
+    np.testing.assert_allclose(found, expected, atol=1e-4)

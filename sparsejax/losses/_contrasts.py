@@ -12,63 +12,85 @@ class Contrasts(eqx.Module):
     The variance of v over each of the sets {j, j + 1, …}, with weights a, is a sum of squares of
     these (as in Helmert's transformation), so that what is a sum of such variances is KᵀHK for a
     diagonal H: with the rows of √H·K for pivots, elimination telescopes. Of samples in a block,
-    which share a part of their variances, j sees the a_i of the others times its ``part``.
+    which share a part of their variances, j sees the a_i of the others times that part.
+
+    Weights may differ by more than a number can hold, and so only their ratios are kept.
     """
 
     order: Int[Array, " n"]
-    rates: Float[Array, " n"]  # a, in the order; its scale does not matter
-    part: Float[Array, " n"]  # one outside of blocks
+    share: Float[Array, " n"]  # a_j / Σ_{i≥j} a_i
+    nearby: Float[Array, " n"]  # of the mean that j sees, what is not of those after the block
+    remaining: Float[Array, " n"]  # what j sees without itself, over that with itself
     first: Int[Array, " n"]  # of the block; outside of blocks the sample itself
     last: Int[Array, " n"]
+    from_before: Float[Array, " n"]  # what j has of a gradient before the block ...
+    from_block: Float[Array, " n"]  # ... and of that in the block before j
 
-    def _later(self, sums: Float[Array, "... n"]) -> Float[Array, "... n"]:
-        """Of sums over what comes after, in the order: as each sample sees them."""
-        return self.part * sums + (1 - self.part) * sums[..., self.last]
-
-    @property
-    def _totals(self) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-        """The weights of what each sample sees after it, and with itself."""
-        after = self._later(_after(self.rates))
-        return after, after + self.part * self.rates
-
-    @property
-    def remaining(self) -> Float[Array, " n"]:
-        """Σ_{i>j} a_i / Σ_{i≥j} a_i."""
-        after, total = self._totals
-        return _divide(after, total)
+    @classmethod
+    def of(
+        cls,
+        order: Int[Array, " n"],
+        log_rate: Float[Array, " n"],
+        part: Float[Array, " n"],
+        first: Int[Array, " n"],
+        last: Int[Array, " n"],
+    ) -> "Contrasts":
+        """From log a and the parts (one outside of blocks), in the order."""
+        totals = jax.lax.cumlogsumexp(log_rate, reverse=True)
+        after = jnp.append(totals, jnp.finfo(totals.dtype).min)[1:]  # of nothing for the last
+        log_part, log_rest = jnp.log(part), _log(1 - part) + after[last]
+        seen = jnp.logaddexp(log_part + after, log_rest)
+        seen_with = jnp.logaddexp(log_part + totals, log_rest)
+        return cls(
+            order,
+            _ratio(log_rate, totals),
+            _ratio(log_part + after, seen),
+            _ratio(seen, seen_with),
+            first,
+            last,
+            _ratio(log_rate, totals[first]) * jnp.exp(seen_with[first] - seen_with),
+            _ratio(log_part + log_rate, seen_with),
+        )
 
     def matvec(self, v: Float[Array, "... n"]) -> Float[Array, "... n"]:
         """K v, for each row."""
         v = v[..., self.order]
-        return v - _divide(self._later(_after(self.rates * v)), self._totals[0])
+        means = _decayed(1 - self.share, self.share * v, reverse=True)
+        means = jnp.concatenate([means[..., 1:], jnp.zeros_like(means[..., :1])], axis=-1)
+        return v - self.nearby * means - (1 - self.nearby) * means[..., self.last]
 
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " n"]:
         """Kᵀ r."""
-        each = _divide(r, self._totals[0])
-        each = (self.part * each).at[self.last].add((1 - self.part) * each)
-        return jnp.zeros_like(r).at[self.order].set(r - self.rates * _before(each))
+        each = (self.nearby * r).at[self.last].add((1 - self.nearby) * r)
+        sums = _decayed(1 - self.share, each, reverse=False)
+        seen = r - self.share * jnp.append(jnp.zeros_like(r[:1]), sums[:-1])
+        return jnp.zeros_like(r).at[self.order].set(seen)
 
     def solve_transposed(self, g: Float[Array, " n"]) -> Float[Array, " n"]:
         """The r with Kᵀ r = g, for a g that sums to zero: the gradient of what sees Kz of z."""
         g = g[self.order]
-        total, before = self._totals[1], _before(g)
+        before = jnp.append(jnp.zeros_like(g[:1]), jax.lax.cumsum(g[:-1]))
         at_first = before[self.first]
-        everything = (_after(self.rates) + self.rates)[self.first]
-        at_first_seen = _divide(at_first * total[self.first], everything)
-        return g + self.rates * _divide(at_first_seen + self.part * (before - at_first), total)
+        return g + self.from_before * at_first + self.from_block * (before - at_first)
 
 
-def _after(x: Float[Array, "... n"]) -> Float[Array, "... n"]:
-    """Σ_{i>j} x_i, without cancellation."""
-    sums = jax.lax.cumsum(x, axis=x.ndim - 1, reverse=True)
-    return jnp.concatenate([sums[..., 1:], jnp.zeros_like(sums[..., :1])], axis=-1)
+def _decayed(
+    factors: Float[Array, " n"], x: Float[Array, "... n"], *, reverse: bool
+) -> Float[Array, "... n"]:
+    """The y with y_j = factors_j·y_{j−1} + x_j (in reverse, y_{j+1}), for each row."""
+
+    def both(early: tuple[Array, Array], late: tuple[Array, Array]) -> tuple[Array, Array]:
+        return early[0] * late[0], late[0] * early[1] + late[1]
+
+    factors = factors.reshape((1,) * (x.ndim - 1) + (-1,))
+    return jax.lax.associative_scan(both, (factors, x), reverse=reverse, axis=x.ndim - 1)[1]
 
 
-def _before(x: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Σ_{j<i} x_j."""
-    return jnp.append(0.0, jax.lax.cumsum(x[:-1])).astype(x.dtype)
+def _log(x: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Finite at zero."""
+    return jnp.log(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
 
 
-def _divide(x: Float[Array, "... n"], by: Float[Array, " n"]) -> Float[Array, "... n"]:
-    """Zero where there is nothing to divide by."""
-    return jnp.where(by > 0, x / jnp.where(by > 0, by, 1.0), 0.0)
+def _ratio(log_x: Float[Array, " n"], log_of: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Of a part to the whole."""
+    return jnp.exp(jnp.minimum(log_x - log_of, 0.0))

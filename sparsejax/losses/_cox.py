@@ -203,11 +203,11 @@ class _Risks:
         own = self.sum_of_tie(self.mass * self.share * relative**2)
         pairs = self.sum_of_tie(self.mass * self.share**2 * relative**2)
         earlier = jnp.exp(self._log_hazards()[2] + total)
-        rates = jnp.exp(self.log_rate - jnp.max(self.log_rate))
         part = jnp.where(self.is_event, (earlier + pairs) / (earlier + own), 1.0)
         last = self.start + self.count.astype(int) - 1
         first = jnp.where(self.is_event, self.start, self.index)
-        return Contrasts(self.order, rates, part, first, jnp.where(self.is_event, last, self.index))
+        last = jnp.where(self.is_event, last, self.index)
+        return Contrasts.of(self.order, self.log_rate, part, first, last)
 
     def gradient(self) -> Float[Array, " n"]:
         """Expected minus observed events."""
