@@ -50,7 +50,20 @@ class AbstractDesign(eqx.Module):
         """Σ_i row_weights_i X_ij² for every column j."""
 
 
+class AbstractDerivedDesign(AbstractDesign):
+    """Another design of the same shape, seen through a map of its features or samples."""
+
+    base: eqx.AbstractVar[AbstractDesign]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.base.dtype
+
+
 def underlying(design: AbstractDesign) -> AbstractDesign:
-    """What is standardised, or else the design itself."""
-    base = getattr(design, "base", None)
-    return design if base is None else underlying(base)
+    """What a design is derived from, or else the design itself."""
+    return underlying(design.base) if isinstance(design, AbstractDerivedDesign) else design

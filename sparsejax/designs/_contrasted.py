@@ -5,24 +5,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..losses._contrasts import Contrasts
-from ._base import AbstractDesign
+from ._base import AbstractDerivedDesign, AbstractDesign
 
 _BLOCK = 64  # columns whose lengths are found at once
 
 
-class Contrasted(AbstractDesign):
+class Contrasted(AbstractDerivedDesign):
     """K X, never formed."""
 
     base: AbstractDesign
     contrasts: Contrasts
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.base.shape
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return self.base.dtype
 
     def matvec(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
         return self.contrasts.matvec(self.base.matvec(w))

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..losses import Squared
-from ._base import AbstractDesign
+from ._base import AbstractDerivedDesign, AbstractDesign
 from ._convert import as_design
 
 
-class Standardised(AbstractDesign):
+class Standardised(AbstractDerivedDesign):
     """(X − 1·meanᵀ) diag(1/scale), without densifying or copying X.
 
     Parameters
@@ -31,14 +31,6 @@ class Standardised(AbstractDesign):
     base: AbstractDesign
     mean: Float[Array, " p"]
     scale: Float[Array, " p"] | None = None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.base.shape
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return self.base.dtype
 
     def _divide(self, x: Float[Array, " p"]) -> Float[Array, " p"]:
         return x if self.scale is None else x / jnp.where(self.scale == 0, 1.0, self.scale)

@@ -1,9 +1,14 @@
 """Samples beside the mean of those after them: what Cox's likelihood sees of its predictions."""
 
+from typing import Self
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+# The logarithm of nothing. Finite, because sums of exp(−∞) have NaN for a derivative.
+NOTHING = -1e30
 
 
 class Contrasts(eqx.Module):
@@ -31,24 +36,24 @@ class Contrasts(eqx.Module):
         cls,
         order: Int[Array, " n"],
         log_rate: Float[Array, " n"],
+        log_total: Float[Array, " n"],
         part: Float[Array, " n"],
         first: Int[Array, " n"],
         last: Int[Array, " n"],
-    ) -> "Contrasts":
-        """From log a and the parts (one outside of blocks), in the order."""
-        totals = jax.lax.cumlogsumexp(log_rate, reverse=True)
-        after = jnp.append(totals, jnp.finfo(totals.dtype).min)[1:]  # of nothing for the last
-        log_part, log_rest = jnp.log(part), _log(1 - part) + after[last]
+    ) -> Self:
+        """From log a, log Σ_{i≥j} a_i and the parts (one outside of blocks), in the order."""
+        after = jnp.append(log_total[1:], NOTHING)
+        log_part, log_rest = jnp.log(part), log(1 - part) + after[last]
         seen = jnp.logaddexp(log_part + after, log_rest)
-        seen_with = jnp.logaddexp(log_part + totals, log_rest)
+        seen_with = jnp.logaddexp(log_part + log_total, log_rest)
         return cls(
             order,
-            _ratio(log_rate, totals),
+            _ratio(log_rate, log_total),
             _ratio(log_part + after, seen),
             _ratio(seen, seen_with),
             first,
             last,
-            _ratio(log_rate, totals[first]) * jnp.exp(seen_with[first] - seen_with),
+            _ratio(log_rate, log_total[first]) * jnp.exp(seen_with[first] - seen_with),
             _ratio(log_part + log_rate, seen_with),
         )
 
@@ -86,9 +91,9 @@ def _decayed(
     return jax.lax.associative_scan(both, (factors, x), reverse=reverse, axis=x.ndim - 1)[1]
 
 
-def _log(x: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Finite at zero."""
-    return jnp.log(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
+def log(x: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The logarithm, with a derivative that is finite at zero too."""
+    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), NOTHING)
 
 
 def _ratio(log_x: Float[Array, " n"], log_of: Float[Array, " n"]) -> Float[Array, " n"]:

@@ -1,5 +1,6 @@
 """Cox's proportional hazards."""
 
+import functools
 from typing import ClassVar, Literal
 
 import equinox as eqx
@@ -11,10 +12,7 @@ from jaxtyping import Array, Float, Int
 from .._arrays import as_inexact, optional_inexact
 from ._base import AbstractSmoothLoss
 from ._conjugates import divergence
-from ._contrasts import Contrasts
-
-# The logarithm of nothing. Finite, because sums of exp(−∞) have NaN for a derivative.
-_NOTHING = -1e30
+from ._contrasts import NOTHING, Contrasts, log
 
 
 class Cox(AbstractSmoothLoss):
@@ -141,11 +139,12 @@ class _Risks:
         self.z, self.is_event = z[self.order], is_event[self.order]
         self.factor = factor[self.order]
         self.event_factor = jnp.where(self.is_event, self.factor, 0.0)
-        self.log_rate = self.z + _log(self.factor * jnp.sum(factor > 0))
+        self.log_rate = self.z + log(self.factor * jnp.sum(factor > 0))
         time = y[self.order, 0]
         self.tie = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), time[1:] != time[:-1]]))
         self.index = jnp.arange(time.size)
         self.start = jax.ops.segment_min(self.index, self.tie, time.size)[self.tie]
+        self.log_at_risk = jax.lax.cumlogsumexp(self.log_rate, reverse=True)
         self._share_ties(loss)
         self.log_total = self._log_totals()
 
@@ -165,9 +164,8 @@ class _Risks:
 
     def _log_totals(self) -> Float[Array, " n"]:
         """For each event, the logarithm of the sum over its risk set."""
-        after = jax.lax.cumlogsumexp(self.log_rate, reverse=True)
-        after = jnp.append(after, _NOTHING)[self.start + self.count.astype(int)]
-        tied = self.logsumexp_of_tie(jnp.where(self.is_event, self.log_rate, _NOTHING))
+        after = jnp.append(self.log_at_risk, NOTHING)[self.start + self.count.astype(int)]
+        tied = self.logsumexp_of_tie(jnp.where(self.is_event, self.log_rate, NOTHING))
         return jnp.logaddexp(after, jnp.log(self.share) + tied)
 
     def sum_of_tie(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -181,16 +179,17 @@ class _Risks:
 
     def hazard(self) -> Float[Array, " n"]:
         """Σ_k m_k π_k: what each sample is expected to have of the events while it is at risk."""
-        log_hazard, until, before = self._log_hazards()
+        log_hazard, until, before = self._log_hazards
         own = self.logsumexp_of_tie(log_hazard + jnp.log(self.share))
         until = jnp.where(self.is_event, jnp.logaddexp(before, own), until)
         return jnp.exp(self.log_rate + until)
 
+    @functools.cached_property
     def _log_hazards(self) -> tuple[Float[Array, " n"], ...]:
         """The logarithms of m_k over the sum over k's risk set, until k, and before k's time."""
-        log_hazard = jnp.where(self.is_event, _log(self.mass) - self.log_total, _NOTHING)
+        log_hazard = jnp.where(self.is_event, log(self.mass) - self.log_total, NOTHING)
         until = jax.lax.cumlogsumexp(log_hazard)
-        return log_hazard, until, jnp.append(_NOTHING, until)[self.start]
+        return log_hazard, until, jnp.append(NOTHING, until)[self.start]
 
     def contrasts(self) -> Contrasts:
         """Of which the Hessian is a sum of squares.
@@ -198,16 +197,16 @@ class _Risks:
         Two tied events see less of each other than of later samples: in units of the square of all
         that are at risk, ``pairs`` of what is ``own``, beside the ``earlier`` events that all see.
         """
-        total = jax.lax.cumlogsumexp(self.log_rate, reverse=True)[self.start]
+        total = self.log_at_risk[self.start]
         relative = jnp.where(self.is_event, jnp.exp(total - self.log_total), 0.0)
         own = self.sum_of_tie(self.mass * self.share * relative**2)
         pairs = self.sum_of_tie(self.mass * self.share**2 * relative**2)
-        earlier = jnp.exp(self._log_hazards()[2] + total)
+        earlier = jnp.exp(self._log_hazards[2] + total)
         part = jnp.where(self.is_event, (earlier + pairs) / (earlier + own), 1.0)
         last = self.start + self.count.astype(int) - 1
         first = jnp.where(self.is_event, self.start, self.index)
         last = jnp.where(self.is_event, last, self.index)
-        return Contrasts.of(self.order, self.log_rate, part, first, last)
+        return Contrasts.of(self.order, self.log_rate, self.log_at_risk, part, first, last)
 
     def gradient(self) -> Float[Array, " n"]:
         """Expected minus observed events."""
@@ -242,11 +241,6 @@ class _Risks:
     def unsorted(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
         """In the order that the samples came in."""
         return jnp.zeros_like(x).at[self.order].set(x)
-
-
-def _log(x: Float[Array, " n"]) -> Float[Array, " n"]:
-    """The logarithm, with a derivative that is finite at zero too."""
-    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), _NOTHING)
 
 
 def _check_events(events: np.ndarray) -> None:

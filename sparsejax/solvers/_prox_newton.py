@@ -202,9 +202,9 @@ class ProxNewton(AbstractSolver):
             coef, seen, count = first_solution(solver, model, start, 0.3 * goal, early)
             return coef, predictions(coef, seen), None, count
         most = jnp.array(solver.default_max_steps)
-        if contrasts is not None and _leaves_alone(problem):
-            # Of the pull in these directions the problem's gap counts the size, its model's the
-            # square: where that is rounding, there may still be something to gain.
+        if contrasts is not None and _counts_what_is_left(problem):
+            # Of that the problem's gap counts the size, its model's the square: where that is
+            # rounding, there may still be something to gain.
             goal, most = jnp.where(blind, -1.0, goal), jnp.where(blind, _MOST, most)
         found, stats = solver.run(model, start, goal, most)
         forces = None if found.dual is None else found.dual.penalty
@@ -212,8 +212,8 @@ class ProxNewton(AbstractSolver):
         return found.coef, seen, forces, stats["num_steps"]
 
 
-def _leaves_alone(problem: Problem) -> bool:
-    """Whether there are directions that the penalty does not see."""
+def _counts_what_is_left(problem: Problem) -> bool:
+    """Whether gaps have a term for what the forces of the penalty leave of the pull."""
     if isinstance(problem.penalty, Analysis):
         return True
     return problem.penalty.null_space(problem.X.shape[1]) is not None
