@@ -52,6 +52,23 @@ def test_contrasts_factorise_the_hessian(ties, levels, weighted, spread):
     np.testing.assert_allclose(contrasts.rmatvec(seen), gradient, atol=1e-15)
 
 
+@pytest.mark.parametrize("event", [0, 1], ids=["censored", "event"])
+def test_samples_of_no_weight_are_not_there(event):
+    """Nor after all others, where they alone are left at risk."""
+    X, y = _survival(1)
+    none = np.random.default_rng(3).normal(size=(4, P))
+    late = np.column_stack([y[:, 0].max() * np.array([1, 1, 1.5, 2]), np.full(4, event)])
+    weights = np.r_[np.ones(N), np.zeros(4)]
+    longer = sj.Problem(
+        np.r_[X, none], np.r_[y, late], losses.Cox(sample_weight=weights), penalties.L1(0.02)
+    )
+    found = sj.solve(longer, tol=1e-12)
+    expected = sj.solve(sj.Problem(X, y, losses.Cox(), penalties.L1(0.02)), tol=1e-12)
+    assert np.count_nonzero(expected.coef) > 3
+    np.testing.assert_allclose(found.coef, expected.coef, atol=1e-6)
+    assert found.stats["num_steps"] == expected.stats["num_steps"]
+
+
 def test_contrasts_survive_rates_that_vanish():
     """Where exp(z) underflows beside others, what is left is finite."""
     _, y = _survival(0)

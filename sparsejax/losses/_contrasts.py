@@ -97,5 +97,5 @@ def log(x: Float[Array, " n"]) -> Float[Array, " n"]:
 
 
 def _ratio(log_x: Float[Array, " n"], log_of: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Of a part to the whole."""
-    return jnp.exp(jnp.minimum(log_x - log_of, 0.0))
+    """Of a part to the whole; nothing is no part, of nothing either."""
+    return jnp.where(log_x > NOTHING, jnp.exp(jnp.minimum(log_x - log_of, 0.0)), 0.0)
