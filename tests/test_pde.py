@@ -297,9 +297,12 @@ def test_each_layer_has_its_strength_and_refits_keep_the_zeros(networks, solved)
         assert not np.allclose(kept, solved.network(i).layers[1].weight)
     points = PROBLEM.draw(jax.random.key(0))
     for i in range(2):
-        after = PROBLEM.loss(solved.network(i), points)
-        assert after < 0.9 * PROBLEM.loss(before.network(i), points)
-        assert solved.history[-1].losses[i] == pytest.approx(float(after), rel=0.2)
+        first, last = (PROBLEM.loss(of.network(i), points) for of in (before, solved))
+        # The refit only descends here, where all points are taken; means of its first ten steps
+        # and of its last two lie between.
+        early, late = (progress.losses[i] for progress in solved.history[-2:])
+        assert last < late < early < first
+        assert last < 0.9 * first
 
 
 def test_points_are_drawn_anew_at_every_step(networks):
