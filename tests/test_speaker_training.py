@@ -116,12 +116,42 @@ def test_a_killed_run_goes_on_and_reaches_the_same_numbers(network, voices, trai
             train(network, voices, **(options | other))
 
 
+def test_of_several_lengths_each_has_its_turns(network, voices, tmp_path):
+    """The first batch is that of one of them; killed, a run keeps the turns."""
+
+    def first(key, size):
+        return train(network, voices, key, crop_frames=size, epochs=1).losses.item()
+
+    drawn = set()
+    for key in range(4):
+        alone = [first(key, 20), first(key, 40)]
+        assert alone[0] != alone[1]
+        drawn.add(alone.index(first(key, (20, 40))))
+    assert drawn == {0, 1}
+
+    class Kill(BaseException):
+        pass
+
+    def kill(done, losses):
+        raise Kill
+
+    options = {"crop_frames": (20, 40), "checkpoint": tmp_path / "run"}
+    with pytest.raises(Kill):
+        train(network, voices, callback=kill, **options)
+    whole = train(network, voices, crop_frames=(20, 40))
+    assert eqx.tree_equal(train(network, voices, **options).model, whole.model)
+    with pytest.raises(ValueError, match="with other crop_frames"):
+        train(network, voices, **options | {"crop_frames": 40})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"epochs": 0}, "`epochs`"),
         ({"batch": 16}, "at most the 15 recordings"),
         ({"crop_frames": 0}, "`crop_frames`"),
+        ({"crop_frames": (20, 0)}, "`crop_frames`"),
+        ({"crop_frames": ()}, "`crop_frames`"),
         ({"sparse_epochs": -1}, "`sparse_epochs`"),
         ({"margin": 2.0}, "`margin`"),
         ({"weight_decay": -1.0}, "`weight_decay`"),
@@ -340,7 +370,10 @@ def folder(tmp_path_factory):
 
 
 def train_command(folder, out, *options):
-    return ["speaker", "train", str(folder), "--out", str(out), "--batch", "6", *options]
+    return [
+        *("speaker", "train", str(folder), "--out", str(out)),
+        *("--batch", "6", "--crop-frames", "40", *options),
+    ]
 
 
 @pytest.fixture
@@ -385,6 +418,7 @@ def test_command_trains_enrols_and_verifies(folder, tmp_path, capsys):
     }
     report = json.loads((out / "report.json").read_text())
     assert len(report["losses"]) == 2
+    assert report["settings"]["crop_frames"] == [40]
     assert len(report["speakers"]) == len(report["held_out_speakers"]) == 2
     recogniser = speaker.load(out / "model.eqx")
     heldout = speaker.load_voices(folder).of_speakers(

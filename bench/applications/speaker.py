@@ -87,7 +87,7 @@ class Setting(NamedTuple):
     sparse_epochs: int
     batch: int = 16
     channels: int = 64
-    crop: int = 200  # frames that are trained on, of 10 ms
+    crops: tuple[int, ...] = (200,)  # frames that are trained on, of 10 ms
     decay: float = 2e-5
 
     @property
@@ -198,9 +198,10 @@ def rows(
     setting: Setting, seeds: list[int], names: Sequence[str], real_path: Path, known: set[tuple]
 ) -> Iterator[dict]:
     """A row a seed and network."""
-    size = setting.channels, setting.crop, setting.decay, setting.trained_speakers, setting.steps
+    crops = "/".join(map(str, setting.crops))
+    size = setting.channels, crops, setting.decay, setting.trained_speakers, setting.steps
     size = tuple(map(str, size))
-    configs = networks(setting.channels, setting.crop)
+    configs = networks(setting.channels, setting.crops[len(setting.crops) // 2])
     wanted = [
         (seed, name) for seed in seeds for name in names if (str(seed), name, *size) not in known
     ]
@@ -223,7 +224,7 @@ def rows(
             batch=setting.batch,
             key=jax.random.key(1000 + seed),
             sparse_epochs=setting.epochs if name == "ds-one" else setting.sparse_epochs,
-            crop_frames=setting.crop,
+            crop_frames=setting.crops,
             learning_rate=3e-3,
             weight_decay=setting.decay,
             penalty=PENALTY.get(name),
@@ -235,7 +236,7 @@ def rows(
             "seed": seed,
             "network": name,
             "channels": setting.channels,
-            "crop_frames": setting.crop,
+            "crop_frames": crops,
             "weight_decay": setting.decay,
             "macs_per_frame": speaker.macs_per_frame(configs[name]),
             "parameters": sum(w.size for w in jax.tree.leaves(eqx.filter(model, eqx.is_array))),
@@ -294,7 +295,11 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--channels", type=int, default=64, help="of both networks: 64")
     parser.add_argument(
-        "--crop", type=int, default=200, help="frames of 10 ms that are trained on: 200"
+        "--crop",
+        type=int,
+        nargs="+",
+        default=[200],
+        help="frames of 10 ms that are trained on, one of them drawn for each batch: 200",
     )
     parser.add_argument("--decay", type=float, default=2e-5, help="of weights: 2e-5")
     parser.add_argument("--seeds", type=int, nargs="+", help="0 to 4, or 0 if fast")
@@ -310,7 +315,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/applications"))
     options = parser.parse_args(arguments)
     size, fast = options.size or FULL, options.size is FAST
-    setting = size._replace(channels=options.channels, crop=options.crop, decay=options.decay)
+    setting = size._replace(
+        channels=options.channels, crops=tuple(options.crop), decay=options.decay
+    )
     if options.epochs:
         part = options.epochs / setting.epochs
         sparse_epochs = round(part * setting.sparse_epochs)

@@ -38,6 +38,15 @@ def _add_arguments(parser: ArgumentParser) -> None:
         ("seed", 0, 0, "of all that is drawn"),
     )
     sub.add_argument(
+        "--crop-frames",
+        type=count(1),
+        nargs="+",
+        default=[200],
+        metavar="N",
+        help="length of the piece taken of each recording, 10 ms each; of several one is drawn for "
+        "each batch, for voices to be known by less (default: 200)",
+    )
+    sub.add_argument(
         "--learning-rate", type=positive, default=1e-3, metavar="R", help="default: %(default)s"
     )
     sub.add_argument(

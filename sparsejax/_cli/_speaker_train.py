@@ -41,6 +41,7 @@ def train(args: Namespace, console: Console) -> None:
             epochs=args.epochs,
             batch=batch,
             key=keys[1],
+            crop_frames=args.crop_frames,
             sparse_epochs=args.sparse_epochs,
             learning_rate=args.learning_rate,
             weight_decay=args.weight_decay,
@@ -106,7 +107,7 @@ def _report(
     scores: tuple[np.ndarray, np.ndarray] | None,
 ) -> dict[str, Any]:
     weights = speaker.filters(trained.model)
-    sizes = "network", "channels", "epochs", "sparse_epochs", "batch", "seed"
+    sizes = "network", "channels", "epochs", "crop_frames", "sparse_epochs", "batch", "seed"
     kept = *sizes, "learning_rate", "weight_decay", "strength"
     report = {
         "settings": {name: getattr(args, name) for name in kept},

@@ -1,7 +1,7 @@
 """Training in compiled steps, of one model or several at once; what is done survives."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import equinox as eqx
@@ -29,7 +29,7 @@ class BatchLoss(Protocol):
 def train_on_batches(
     model: Any,
     data: tuple[Array, ...],
-    loss: BatchLoss,
+    loss: BatchLoss | Sequence[BatchLoss],
     optimiser: optax.GradientTransformation,
     *,
     steps: int,
@@ -49,7 +49,8 @@ def train_on_batches(
     data
         Arrays with a first axis of samples.
     loss
-        A ``BatchLoss``; itself a pytree, so that arrays it holds are no constants.
+        A ``BatchLoss``; itself a pytree, so that arrays it holds are no constants. Or several, of
+        which one is drawn for each step.
     optimiser
         Of Optax.
     steps, batch, key, every, checkpoint, callback
@@ -88,12 +89,15 @@ def train_on_batches(
         if found is not None:
             losses = np.zeros((*key.shape, found["done"]), dtype)
             state = saved.state(_State(weights, state.optimiser, losses))
-    step = _Step(rest, loss, optimiser, batch)
+    several = loss if isinstance(loss, Sequence) else [loss]
+    each = [_Step(rest, one, optimiser, batch) for one in several]
+    turns = _turns(key, len(each), steps)
     while (done := state.losses.shape[-1]) < steps:
         length = min(every, steps - done)
         end, parts = (state.weights, state.optimiser), []
-        at_once = 1 if _avoids_loops(key) else length
+        at_once = 1 if len(each) > 1 or _avoids_loops(key) else length
         for first in range(done, done + length, at_once):
+            step = each[turns[first]]
             end, part = _advance(step, end, data, key, jnp.array(first), at_once)
             parts.append(part)
         new = np.concatenate(parts, axis=-1)
@@ -108,6 +112,12 @@ def train_on_batches(
         if callback is not None:
             callback(done + length, new)
     return eqx.combine(state.weights, rest), state.losses
+
+
+def _turns(key: PRNGKeyArray, num: int, steps: int) -> Int[np.ndarray, " steps"]:
+    """Whose turn each step is: known outside, since XLA runs convolutions in branches slowly."""
+    drawn = np.random.default_rng(np.ravel(jax.random.key_data(key)))
+    return drawn.integers(num, size=steps)
 
 
 def _avoids_loops(key: PRNGKeyArray) -> bool:

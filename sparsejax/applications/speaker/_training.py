@@ -48,7 +48,7 @@ def train(
     epochs: int,
     batch: int,
     key: PRNGKeyArray,
-    crop_frames: int = 200,
+    crop_frames: int | Sequence[int] = 200,
     sparse_epochs: int = 20,
     margin: float = 0.2,
     scale: float = 30.0,
@@ -61,8 +61,8 @@ def train(
 ) -> Trained:
     """Teach a network to tell the speakers of some recordings apart.
 
-    In each epoch every recording gives one piece of two seconds, from a place drawn anew, of which
-    some bins and frames are hidden; Adam lowers the loss of ``AAMSoftmax``. In the first epochs
+    In each epoch every recording gives one piece, from a place drawn anew, of which some bins and
+    frames are hidden; Adam lowers the loss of ``AAMSoftmax``. In the first epochs
     the sparse rule thins out the filters.
 
     Parameters
@@ -77,7 +77,8 @@ def train(
     key
         Of all that is drawn.
     crop_frames
-        Length of a piece, 10 ms each; best ``DSConfig.frames``.
+        Length of a piece, 10 ms each; best ``DSConfig.frames``. Of several lengths one is drawn
+        for each batch, so that shorter recordings than that are told apart, too.
     sparse_epochs
         For how many epochs filters are thinned out, with the probabilities of the model's config.
     margin, scale
@@ -132,8 +133,9 @@ def train(
     -----
     The recipe of Li, Gan & Lin, DS-TDNN (2024), without the noises and echoes it adds.
     """
-    for name, size in (("epochs", epochs), ("batch", batch), ("crop_frames", crop_frames)):
+    for name, size in (("epochs", epochs), ("batch", batch)):
         check_integer(name, size)
+    crops = _lengths(crop_frames)
     check_integer("sparse_epochs", sparse_epochs, least=0)
     if len(voices.names) < 2:
         raise ValueError(f"`voices` must have at least two speakers; got {len(voices.names)}.")
@@ -144,7 +146,7 @@ def train(
     check_nonnegative("weight_decay", jnp.asarray(weight_decay), ndim=0, finite=True)
     if penalty is not None and not filters(model):
         raise ValueError("`penalty` is one on filters, of which `model` has none.")
-    data = _stacked(voices, crop_frames, precision_of(model))
+    data = _stacked(voices, max(crops), precision_of(model))
     class_key, key = jax.random.split(key)
     embedding = model.head.linear.out_features
     assert isinstance(embedding, int)
@@ -153,23 +155,34 @@ def train(
     (model, _), losses = train_on_batches(
         (model, classes),
         data,
-        _Loss(state, jnp.array(sparse_epochs), crop_frames),
+        [_Loss(state, jnp.array(sparse_epochs), size) for size in crops],
         _adam(learning_rate, weight_decay, per_epoch, penalty),
         steps=epochs * per_epoch,
         batch=batch,
         key=key,
         every=every,
         run={
-            **{"crop_frames": crop_frames, "sparse_epochs": sparse_epochs, "margin": margin},
+            **{"crop_frames": crops, "sparse_epochs": sparse_epochs, "margin": margin},
             **{"scale": scale, "learning_rate": learning_rate, "weight_decay": weight_decay},
             "penalty": str(penalty),
         },
         checkpoint=checkpoint,
         callback=callback,
     )
-    pieces = _pieces(data, jax.random.fold_in(key, epochs), crop_frames)
+    middle = sorted(crops)[len(crops) // 2]
+    pieces = _pieces(data, jax.random.fold_in(key, epochs), middle)
     state = fitted_state(model, state, pieces, min(_FITTING, len(pieces)))
     return Trained(model, state, losses)
+
+
+def _lengths(crop_frames: int | Sequence[int]) -> list[int]:
+    """Of the pieces."""
+    crops = [*crop_frames] if isinstance(crop_frames, Sequence) else [crop_frames]
+    if not crops:
+        raise ValueError("`crop_frames` must have at least one length.")
+    for size in crops:
+        check_integer("crop_frames", size)
+    return [*map(int, crops)]
 
 
 class _Loss(eqx.Module):
