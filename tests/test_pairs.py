@@ -310,9 +310,9 @@ def test_bad_input_names_the_argument(make, message):
         (lambda: _make(losses.Gamma(), np.ones(4)), solvers.FISTA(), "Gamma.*ProxNewton"),
         (lambda: _make(losses.Logistic(), LABELS), solvers.WorkingSet(), "Logistic.*FISTA"),
         (
-            lambda: _make(losses.Multinomial(), np.arange(4) % 3),
+            lambda: _make(losses.Multinomial(), np.arange(4) % 3, penalties.Nuclear(1.0)),
             solvers.ProxNewton(),
-            "Multinomial.*FISTA",
+            "Multinomial with Nuclear.*FISTA",
         ),
         (
             lambda: _make(losses.Logistic(), LABELS, penalties.SLOPE(np.ones(3))),

@@ -39,7 +39,7 @@ class AbstractDesign(eqx.Module):
 
     @abc.abstractmethod
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
-        """X[:, indices]ᵀ, dense, one feature a row."""
+        """X[:, indices]ᵀ, dense, one feature a row, for distinct indices (but for padding)."""
 
     def all_columns(self) -> Float[Array, "p n"]:
         """Xᵀ, dense."""

@@ -60,14 +60,14 @@ class Contrasts(eqx.Module):
     def matvec(self, v: Float[Array, "... n"]) -> Float[Array, "... n"]:
         """K v, for each row."""
         v = v[..., self.order]
-        means = _decayed(1 - self.share, self.share * v, reverse=True)
+        means = decayed(1 - self.share, self.share * v, reverse=True)
         means = jnp.concatenate([means[..., 1:], jnp.zeros_like(means[..., :1])], axis=-1)
         return v - self.nearby * means - (1 - self.nearby) * means[..., self.last]
 
     def rmatvec(self, r: Float[Array, " n"]) -> Float[Array, " n"]:
         """Kᵀ r."""
         each = (self.nearby * r).at[self.last].add((1 - self.nearby) * r)
-        sums = _decayed(1 - self.share, each, reverse=False)
+        sums = decayed(1 - self.share, each, reverse=False)
         seen = r - self.share * jnp.append(jnp.zeros_like(r[:1]), sums[:-1])
         return jnp.zeros_like(r).at[self.order].set(seen)
 
@@ -79,15 +79,15 @@ class Contrasts(eqx.Module):
         return g + self.from_before * at_first + self.from_block * (before - at_first)
 
 
-def _decayed(
-    factors: Float[Array, " n"], x: Float[Array, "... n"], *, reverse: bool
+def decayed(
+    factors: Float[Array, "*rows n"], x: Float[Array, "... n"], *, reverse: bool
 ) -> Float[Array, "... n"]:
     """The y with y_j = factors_j·y_{j−1} + x_j (in reverse, y_{j+1}), for each row."""
 
     def both(early: tuple[Array, Array], late: tuple[Array, Array]) -> tuple[Array, Array]:
         return early[0] * late[0], late[0] * early[1] + late[1]
 
-    factors = factors.reshape((1,) * (x.ndim - 1) + (-1,))
+    factors = factors.reshape((1,) * (x.ndim - factors.ndim) + factors.shape)
     return jax.lax.associative_scan(both, (factors, x), reverse=reverse, axis=x.ndim - 1)[1]
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from .._arrays import as_inexact, optional_inexact
 from ._base import AbstractSmoothLoss
+from ._class_contrasts import ClassContrasts
 from ._conjugates import clipped, divergence
 
 
@@ -70,6 +71,13 @@ class Multinomial(AbstractSmoothLoss):
 
     def curvature(self, z: Float[Array, "n k"], y: Float[Array, "n k"]) -> Float[Array, "n k"]:
         return self._weighted(jax.nn.softmax(z), y)
+
+    def contrasts(
+        self, z: Float[Array, "n k"], y: Float[Array, "n k"]
+    ) -> tuple[ClassContrasts, Float[Array, "n k-1"]]:
+        """K and a diagonal H with KᵀHK the Hessian."""
+        contrasts, curvature = ClassContrasts.of(jax.nn.log_softmax(z))
+        return contrasts, self._weighted(curvature, y)
 
     def curvature_bound(self, y: Float[Array, "n k"]) -> Float[Array, "n k"]:
         return self._weighted(jnp.full_like(y, 0.5), y)

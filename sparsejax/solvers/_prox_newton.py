@@ -12,18 +12,14 @@ from .._certificate import (
     Iterate,
     has_fallen,
     iterate_at,
-    judged,
     objective_at,
     unit_of_error,
 )
 from .._dual import Dual
-from .._modules import replace
-from .._problem import Centring, Problem, predict_sparse, project_intercept
+from .._problem import Problem
 from ..designs._contrasted import Contrasted
-from ..losses import AbstractPointwiseLoss, AbstractSmoothLoss, Cox
-from ..losses._profiled import Profiled
+from ..losses import AbstractPointwiseLoss, AbstractSmoothLoss
 from ..losses._tilted import bare
-from ..losses._weighted import Weighted, WeightedEntries
 from ..penalties import AbstractNewtonPenalty, AbstractSeparablePenalty, Analysis, RowL2
 from ._base import AbstractSolver, check_convex, is_concave, unfinished_at
 from ._coordinate_descent import CoordinateDescent
@@ -31,6 +27,7 @@ from ._first_solution import first_solution
 from ._fista import FISTA
 from ._gram_coordinate_descent import GramCoordinateDescent
 from ._gram_fista import GramFISTA
+from ._models import has_classes, model_of, shape_of_model
 from ._primal_dual import PrimalDual
 from ._semismooth_newton import SemismoothNewton
 from ._working_set import WorkingSet
@@ -38,7 +35,6 @@ from ._working_set import WorkingSet
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
 _HALVINGS = 40
 _MOST = 1000  # steps of a model where nothing but their number ends them
-_FLOOR = 1e-6  # smallest curvature of a sample, relative to what is typical
 _FORCING = 0.01  # gap of a model's solution, relative to that of the point it was made at ...
 _EARLY = 1e-3  # the same for the model's own gap, while features are still to come ...
 _TIGHTER = 0.01  # ... and smaller by this after every step that was of no use
@@ -97,25 +93,29 @@ class ProxNewton(AbstractSolver):
             raise TypeError(
                 f"ProxNewton does not support {name}: it has no gradient. Use PrimalDual()."
             )
-        several = problem.loss.outputs(problem.y)
+        model = shape_of_model(problem)
+        several = problem.loss.outputs(problem.y) and not has_classes(problem)
         if several and not isinstance(bare(problem.loss), AbstractPointwiseLoss):
             raise TypeError(
                 f"ProxNewton does not support {name}, whose outputs depend on each other: "
                 "use FISTA()."
             )
-        samples = problem.predict_zero()
-        model = replace(problem, y=samples, loss=_weighted(problem, samples))
-        self._solver(problem).check(model)
+        if model.penalty is None:
+            raise TypeError(
+                f"ProxNewton does not support {name} with {type(problem.penalty).__name__}: use "
+                "FISTA()."
+            )
+        self._solver(problem, model).check(model)
 
-    def _solver(self, problem: Problem) -> AbstractSolver:
+    def _solver(self, problem: Problem, model: Problem) -> AbstractSolver:
         if self.inner is not None:
             return self.inner
-        if problem.loss.outputs(problem.y):
+        if model.loss.outputs(model.y):
             return FISTA()
         if isinstance(problem.penalty, Analysis) and problem.loss.has_dual_on_ray:
             return PrimalDual()
-        solver = quadratic_solver(problem)
-        single = isinstance(problem.penalty, AbstractSeparablePenalty)
+        solver = quadratic_solver(model)
+        single = isinstance(model.penalty, AbstractSeparablePenalty)
         return _OF_MODELS if single and solver is _WORKING_SET else solver
 
     def run(
@@ -164,23 +164,9 @@ class ProxNewton(AbstractSolver):
 
         With the forces of an ``Analysis`` penalty.
         """
-        iterate, offset = state.iterate, problem.predict_zero()
-        model, centring = project_intercept(_model(problem, iterate, offset, state.damping))
-        contrasts = model.X.contrasts if isinstance(model.X, Contrasted) else None
-
-        def drift(coef: Float[Array, " p"]) -> Float[Array, "..."]:
-            """What the model's predictions lack of the problem's."""
-            if isinstance(centring, Centring):
-                return offset + centring.feature_mean @ coef
-            return offset
-
-        def predictions(coef: Float[Array, " p"], seen: Float[Array, " n"]) -> Float[Array, " n"]:
-            """The problem's, where the model has seen them as they are or through contrasts."""
-            return seen + drift(coef) if contrasts is None else predict_sparse(problem, coef)
-
-        known = iterate.predictions - drift(iterate.coef)
-        known = known if contrasts is None else contrasts.matvec(known)
-        start = judged(model, iterate.coef, known, iterate.pull, iterate.dual)
+        iterate = state.iterate
+        seen = model_of(problem, iterate, state.damping)
+        model, start = seen.problem, seen.start(iterate)
         # In the units of the model: no more digits than the next one will throw away.
         unit = unit_of_error(problem) / unit_of_error(model)
         goal = jnp.maximum(_FORCING * iterate.error, 0.3 * tol) * unit
@@ -195,21 +181,20 @@ class ProxNewton(AbstractSolver):
         goal = jnp.minimum(goal, 0.1 * start.error)
         blind = goal <= rounding
         goal = jnp.maximum(goal, rounding)
-        solver = self._solver(problem)
+        solver = self._solver(problem, model)
         if isinstance(solver, WorkingSet):
             # Enlarged from one model to the next, not for a model that will change.
             early = _EARLY * tighter
-            coef, seen, count = first_solution(solver, model, start, 0.3 * goal, early)
-            return coef, predictions(coef, seen), None, count
+            coef, predictions, count = first_solution(solver, model, start, 0.3 * goal, early)
+            return *seen.found(problem, coef, predictions), None, count
         most = jnp.array(solver.default_max_steps)
-        if contrasts is not None and _counts_what_is_left(problem):
+        if isinstance(model.X, Contrasted) and _counts_what_is_left(problem):
             # Of that the problem's gap counts the size, its model's the square: where that is
             # rounding, there may still be something to gain.
             goal, most = jnp.where(blind, -1.0, goal), jnp.where(blind, _MOST, most)
         found, stats = solver.run(model, start, goal, most)
         forces = None if found.dual is None else found.dual.penalty
-        seen = predictions(found.coef, found.predictions)
-        return found.coef, seen, forces, stats["num_steps"]
+        return *seen.found(problem, found.coef, found.predictions), forces, stats["num_steps"]
 
 
 def _counts_what_is_left(problem: Problem) -> bool:
@@ -231,40 +216,6 @@ def quadratic_solver(problem: Problem) -> AbstractSolver:
     # One row after the other takes fewer products, but an accelerator only likes large ones.
     on_cpu = jax.default_backend() == "cpu"
     return WorkingSet(GramCoordinateDescent() if on_cpu else GramFISTA())
-
-
-def _model(
-    problem: Problem, iterate: Iterate, offset: Float[Array, " n"], damping: Float[Array, ""]
-) -> Problem:
-    """The problem with the quadratic model of the loss, free to move its intercept."""
-    loss, at = problem.loss.settled(iterate.predictions, problem.y)
-    gradient, X, own = loss.gradient(at, problem.y), problem.X, iterate.predictions - offset
-    factors = problem.loss._row_factors(problem.y)
-    if isinstance(loss, Cox):
-        contrasts, curvature = loss.contrasts(at, problem.y)
-        gradient, own = contrasts.solve_transposed(gradient), contrasts.matvec(own)
-        X, factors = Contrasted(X, contrasts), factors[contrasts.order]
-    else:
-        curvature = loss.curvature(at, problem.y)
-    # Where the loss is (nearly) straight, its target would be infinitely far away.
-    bound = jnp.sum(problem.loss.curvature_bound(problem.y))
-    typical = jnp.maximum(jnp.sum(curvature), jnp.where(jnp.isfinite(bound), bound, 0.0))
-    floor = _FLOOR * typical * factors
-    curvature = damping * jnp.maximum(curvature, jnp.maximum(floor, jnp.finfo(floor.dtype).tiny))
-    return replace(
-        problem,
-        X=X,
-        y=own - gradient / curvature,
-        loss=_weighted(problem, curvature),
-        offset=None,
-        fit_intercept=isinstance(problem.loss, Profiled),
-    )
-
-
-def _weighted(problem: Problem, curvatures: Float[Array, "n ..."]) -> Weighted | WeightedEntries:
-    """The loss of a model."""
-    kind = WeightedEntries if problem.loss.outputs(problem.y) else Weighted
-    return kind(curvatures=curvatures)
 
 
 def _search(
