@@ -132,9 +132,15 @@ def test_penalties_of_coefficients_one_by_one(penalty):
 
 
 @pytest.mark.parametrize(
-    "make", [penalties.L1, penalties.RowL2, lambda s: penalties.ElasticNet(s, 0.9)]
+    ("make", "kind"),
+    [
+        (penalties.L1, "dense"),
+        (penalties.RowL2, "sparse"),
+        pytest.param(penalties.L1, "sparse", marks=pytest.mark.slow),
+        pytest.param(lambda s: penalties.ElasticNet(s, 0.9), "dense", marks=pytest.mark.slow),
+    ],
+    ids=["l1", "rows-sparse", "l1-sparse", "elastic-net"],
 )
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_few_models_where_gradients_take_thousands_of_steps(make, kind):
     X, labels, weights = _data()
     X = scipy.sparse.csr_matrix(X * (np.abs(X) > 0.5)) if kind == "sparse" else X

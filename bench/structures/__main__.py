@@ -32,6 +32,7 @@ from bench.structures.group_lasso import group_lasso  # noqa: E402
 from bench.structures.inpainting import half_missing  # noqa: E402
 from bench.structures.interpolation import basis_pursuit, mesh, neighbours  # noqa: E402
 from bench.structures.logistic import golub, logistic, text  # noqa: E402
+from bench.structures.multinomial import digits, multinomial  # noqa: E402
 from bench.structures.multitask import multitask  # noqa: E402
 from bench.structures.trace_norm import schools, synthetic, tecator  # noqa: E402
 from bench.worker import repeated  # noqa: E402
@@ -44,6 +45,8 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "text": text,
     "cox": cox,
     "cox-tall": lambda: cox(5000, 200),
+    "multinomial": multinomial,
+    "digits": digits,
     "multitask": multitask,
     # Those of the paper: Poon & Peyré (NeurIPS 2021).
     "multitask-300": lambda: multitask(300, 1000, 100, rows=5),
@@ -66,6 +69,7 @@ FAST_CASES: Mapping[str, Callable[[], Case]] = {
     "group": lambda: group_lasso(40, 200),
     "golub": golub,
     "cox": lambda: cox(40, 100),
+    "multinomial": lambda: multinomial(40, 50, 3),
     "trace": lambda: synthetic(40, 20, 5),
     "mesh": lambda: mesh(6),
     "photograph": lambda: photograph(16),

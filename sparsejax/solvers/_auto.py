@@ -28,8 +28,9 @@ class Auto(AbstractSolver):
 
     For least squares, working sets where the penalty allows, and VarPro for the trace norm of
     coefficients of dense designs whose smaller side can be diagonalised; for other smooth losses
-    that are sums over samples, and for Cox, proximal Newton over the same; FISTA for other smooth
-    ones, and for several targets where the curvature is bounded;
+    that are sums over samples, and for Cox, proximal Newton over the same, and for Multinomial with
+    penalties of coefficients or rows, unless working sets would take too much memory; FISTA for
+    other smooth ones, and for several targets where the curvature is bounded;
     Bregman for hard constraints where the penalty allows, unless they are many and sparse, FISTA
     for denoising by ``Analysis``, and PrimalDual for those, for other losses without a gradient and
     for other ``Analysis``, but VarPro where an intercept takes the loss's proximal operator from

@@ -188,4 +188,8 @@ def one_by_one(penalty: AbstractPenalty, features: int, tasks: int) -> AbstractP
     if isinstance(penalty, RowL2):
         weights = jnp.ones(features) if penalty.weights is None else penalty.weights
         return GroupL2(penalty.strength, rows, weights.astype(penalty.strength.dtype))
-    return penalty.restrict(jnp.asarray(rows)) if isinstance(penalty, AbstractSeparablePenalty) else None
+    return (
+        penalty.restrict(jnp.asarray(rows))
+        if isinstance(penalty, AbstractSeparablePenalty)
+        else None
+    )

@@ -62,9 +62,10 @@ class ProxNewton(AbstractSolver):
     The model at the predictions z is Σ h_i (t_i − z'_i)²/2 with h = ∇²f(z) (its diagonal, or a
     diagonal matrix above it) and t = z − ∇f(z)/h: a weighted least-squares problem, which the
     inner solver knows. For Cox z is first seen through contrasts of each sample with the mean of
-    those after it, weighted by their hazards: there its Hessian is diagonal. The step is halved
-    until the objective decreases. Gaps are those of the problem itself. A step of ``max_steps`` is
-    one model.
+    those after it, weighted by their hazards: there its Hessian is diagonal. Likewise for
+    Multinomial through contrasts of classes, so that the model has a single target. The step is
+    halved until the objective decreases. Gaps are those of the problem itself. A step of
+    ``max_steps`` is one model.
 
     Concave penalties whose slope at zero is finite are kept in the model, begun at the Lasso and
     solved to a stationary point. Since the objective need not fall towards that, models of which
