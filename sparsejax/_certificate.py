@@ -11,8 +11,9 @@ from jaxtyping import Array, Bool, Float
 from ._dual import Dual, feasible_dual, first_dual, needs_dual, radius, residual_of
 from ._modules import replace
 from ._orthogonal import orthogonal_to
-from ._problem import Problem, predict_sparse, rmatvec
+from ._problem import Problem, predict_sparse
 from ._together import largest
+from .designs._several import rmatvec
 from .losses._profiled import Profiled
 from .losses._tilted import untilted
 from .penalties import (

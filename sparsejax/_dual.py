@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._modules import select
-from ._problem import Problem, rmatvec
+from ._problem import Problem
+from .designs._several import rmatvec
 from .losses import AbstractQuadraticLoss, AbstractSmoothLoss, SquareRoot
 from .losses._profiled import Profiled, unprofiled
 from .losses._profiled_kinks import ProfiledKinks

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float
 
-from ._problem import Problem, rmatvec
+from ._problem import Problem
+from .designs._several import rmatvec
 
 DENSE = 2048  # unknowns up to which the linear system is formed
 _REFINEMENTS = 4

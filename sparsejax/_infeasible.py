@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._problem import Problem, matvec, rmatvec
+from ._problem import Problem
+from .designs._several import matvec, rmatvec
 
 _REFINEMENTS = 3
 _MAX_CG_STEPS = 1000

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._problem import Problem, matvec, rmatvec
+from ._problem import Problem
+from .designs._several import matvec, rmatvec
 from .losses._profiled import Profiled
 
 

@@ -13,6 +13,7 @@ from ._checks import check_finite
 from ._modules import invoke, replace
 from ._together import largest
 from .designs import AbstractDesign, Standardised, as_design
+from .designs._several import matvec
 from .losses import (
     AbstractLoss,
     AbstractQuadraticLoss,
@@ -158,23 +159,6 @@ def _known_jvp(primals: Any, tangents: Any, *, function: Callable[..., Array]) -
     (arguments, value), (arguments_dot, _) = primals, tangents
     _, value_dot = eqx.filter_jvp(function, arguments, arguments_dot)
     return value, value_dot
-
-
-def matvec(X: AbstractDesign, coef: Float[Array, "p ..."]) -> Float[Array, "n ..."]:
-    """X·coef for one target or several."""
-    if coef.ndim == 1:
-        return X.matvec(coef)
-    # Target by target in memory too: XLA's product that ends in the other order takes two to three
-    # times as long.
-    targets = jax.lax.optimization_barrier(coef.T)
-    return jax.lax.optimization_barrier(jax.vmap(X.matvec)(targets)).T
-
-
-def rmatvec(X: AbstractDesign, residual: Float[Array, "n ..."]) -> Float[Array, "p ..."]:
-    """Xᵀ·residual for one target or several."""
-    if residual.ndim == 1:
-        return X.rmatvec(residual)
-    return jax.vmap(X.rmatvec, in_axes=1, out_axes=1)(residual)
 
 
 def _as_targets(y: Any, X: AbstractDesign) -> Float[Array, "n ..."]:

@@ -10,8 +10,9 @@ from jaxtyping import Array, Bool, Float, Int
 from ._arguments import checked_tol
 from ._certificate import Iterate, iterate_at, objective_at_zero
 from ._modules import replace, select
-from ._problem import Problem, matvec, project_intercept, rmatvec
+from ._problem import Problem, project_intercept
 from .designs import Dense
+from .designs._several import matvec, rmatvec
 from .penalties import L1, AbstractStrengthPenalty, Analysis
 from .solvers import Auto
 

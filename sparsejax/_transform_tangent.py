@@ -10,8 +10,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._dual import Dual
 from ._fixed_point import DENSE, solve_iteratively
-from ._problem import Problem, rmatvec
+from ._problem import Problem
 from .designs import GridDifferences
+from .designs._several import rmatvec
 from .losses import AbstractSmoothLoss
 from .penalties._analysis import Analysis
 from .solvers._primal_dual_steps import step_sizes

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -65,6 +65,27 @@ def squared_gap(
 def solved(problem: sj.Problem, tol: float, solver: object = None) -> np.ndarray:
     """Our coefficients, whether converged or not: the judge decides."""
     return np.asarray(sj.solve(problem, solver or sj.solvers.Auto(), tol=tol, throw=False).coef)
+
+
+def sklearn_logistic(X: Any, labels: np.ndarray, solver: str) -> Solver:
+    """Scikit-learn's logistic regression with an ℓ1 penalty, of two classes or more."""
+
+    def solve(strength: float, tol: float) -> np.ndarray:
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(
+            l1_ratio=1.0,
+            C=1 / (len(labels) * strength),
+            solver=solver,
+            fit_intercept=False,
+            tol=tol,
+            max_iter=10**5,
+            random_state=0,
+        )
+        coef = model.fit(X, labels).coef_
+        return coef[0] if len(coef) == 1 else coef.T
+
+    return solve
 
 
 class Elsewhere:

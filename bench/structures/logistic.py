@@ -5,7 +5,15 @@ import scipy.sparse
 
 import sparsejax as sj
 from bench import designs
-from bench.structures.case import Case, Solver, adelie, fractions, regression, solved
+from bench.structures.case import (
+    Case,
+    Solver,
+    adelie,
+    fractions,
+    regression,
+    sklearn_logistic,
+    solved,
+)
 
 
 def logistic(n: int = 500, p: int = 5000) -> Case:
@@ -58,24 +66,11 @@ def _logistic_case(name: str, X: np.ndarray | scipy.sparse.csc_matrix, y: np.nda
         model = GeneralizedLinearEstimator(Logistic(), L1(strength), solver)
         return model.fit(X, y).coef_.ravel()
 
-    def sklearn(strength: float, tol: float) -> np.ndarray:
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(
-            l1_ratio=1.0,
-            C=1 / (n * strength),
-            solver="liblinear",
-            fit_intercept=False,
-            tol=tol,
-            max_iter=10**5,
-        )
-        return model.fit(X, y).coef_.ravel()
-
     solvers: dict[str, Solver] = {
         "sparsejax": ours,
         "celer": celer,
         "skglm": skglm,
-        "sklearn": sklearn,
+        "sklearn": sklearn_logistic(X, y, "liblinear"),
     }
     solvers |= adelie("adelie-logistic", X, y)
     return Case(name, fractions(np.abs(X.T @ y).max() / (2 * n)), 1e-8, error, solvers)

@@ -5,7 +5,7 @@ import scipy.special
 from sklearn.datasets import load_digits
 
 import sparsejax as sj
-from bench.structures.case import Case, fractions, solved
+from bench.structures.case import Case, fractions, sklearn_logistic, solved
 
 
 def multinomial(n: int = 300, p: int = 1000, classes: int = 5) -> Case:
@@ -39,20 +39,6 @@ def _case(name: str, X: np.ndarray, labels: np.ndarray) -> Case:
         problem = sj.Problem(design, y, sj.losses.Multinomial(), sj.penalties.L1(strength))
         return solved(problem, tol, solver)
 
-    def sklearn(strength: float, tol: float) -> np.ndarray:
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(
-            l1_ratio=1.0,
-            C=1 / (n * strength),
-            solver="saga",
-            fit_intercept=False,
-            tol=tol,
-            max_iter=10**5,
-            random_state=0,
-        )
-        return model.fit(X, labels).coef_.T
-
     return Case(
         name,
         fractions(np.abs(X.T @ (y - 1 / classes)).max() / n),
@@ -61,6 +47,6 @@ def _case(name: str, X: np.ndarray, labels: np.ndarray) -> Case:
         {
             "sparsejax": ours,
             "sparsejax-fista": lambda strength, tol: ours(strength, tol, sj.solvers.FISTA()),
-            "sklearn": sklearn,
+            "sklearn": sklearn_logistic(X, labels, "saga"),
         },
     )

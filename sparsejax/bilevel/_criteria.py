@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._arrays import inexact
-from .._problem import Problem, matvec, predict_sparse
+from .._problem import Problem, predict_sparse
 from .._solution import RESULTS, Solution
 from .._solve import solve
 from ..designs import AbstractDesign, as_design
+from ..designs._several import matvec
 
 
 class AbstractCriterion(eqx.Module):

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from ..losses._class_contrasts import ClassContrasts
 from ._base import AbstractDesign
+from ._several import matvec, rmatvec
 
 
 class ClassContrasted(AbstractDesign):
@@ -29,13 +30,12 @@ class ClassContrasted(AbstractDesign):
         return self.base.dtype
 
     def matvec(self, w: Float[Array, " pk"]) -> Float[Array, " m"]:
-        of_class = w.reshape(-1, self._classes)
-        seen = jax.vmap(self.base.matvec, in_axes=1, out_axes=1)(of_class)
-        return self.contrasts.matvec(seen).reshape(-1)
+        of_class = matvec(self.base, w.reshape(-1, self._classes))
+        return self.contrasts.matvec(of_class).reshape(-1)
 
     def rmatvec(self, r: Float[Array, " m"]) -> Float[Array, " pk"]:
         of_class = self.contrasts.rmatvec(r.reshape(-1, self._classes - 1))
-        return jax.vmap(self.base.rmatvec, in_axes=1, out_axes=1)(of_class).reshape(-1)
+        return rmatvec(self.base, of_class).reshape(-1)
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k m"]:
         count, none = indices.shape[0], self.base.shape[1]

@@ -1,10 +1,10 @@
 """A design less what a few vectors have of it."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ._base import AbstractDerivedDesign, AbstractDesign
+from ._several import rmatvec
 
 
 class Projection(AbstractDerivedDesign):
@@ -45,10 +45,9 @@ class Projection(AbstractDerivedDesign):
         return self.project(self.base.all_columns())
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
-        products = jax.vmap(self.base.rmatvec, in_axes=1, out_axes=1)
-        taken = products(self.weights[:, None] * self.span)
+        taken = rmatvec(self.base, self.weights[:, None] * self.span)
         weighted = row_weights[:, None] * self.span
-        cross, own = products(weighted), self.span.T @ weighted
+        cross, own = rmatvec(self.base, weighted), self.span.T @ weighted
         squares = self.base.square_norms(row_weights)
         left = squares - 2 * jnp.sum(taken * cross, axis=1) + jnp.sum((taken @ own) * taken, axis=1)
         return jnp.maximum(left, 0.0)

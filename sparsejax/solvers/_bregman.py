@@ -11,7 +11,8 @@ from .._certificate import Iterate, iterate_at, objective_at_zero
 from .._dual import Dual, generic_solver
 from .._infeasible import lies_outside_range
 from .._modules import replace, select
-from .._problem import Problem, rmatvec
+from .._problem import Problem
+from ..designs._several import rmatvec
 from ..losses import Equality
 from ..losses._weighted import Weighted
 from ..penalties import AbstractNewtonPenalty

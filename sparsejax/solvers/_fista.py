@@ -11,8 +11,9 @@ from .._certificate import Iterate, iterate_at, objective_at, objective_at_zero
 from .._dual import Dual
 from .._first_order import largest_eigenvalue, restarted_momentum, wave
 from .._modules import replace, select
-from .._problem import Problem, rmatvec
+from .._problem import Problem
 from ..designs import Identity
+from ..designs._several import rmatvec
 from ..losses import AbstractQuadraticLoss, AbstractSmoothLoss
 from ..penalties import Analysis
 from ._base import AbstractSolver, is_relaxable, unfinished_at

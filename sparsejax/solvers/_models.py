@@ -17,7 +17,6 @@ from ..designs._contrasted import Contrasted
 from ..designs._projection import Projection
 from ..losses import Cox, Multinomial
 from ..losses._class_contrasts import ClassContrasts
-from ..losses._contrasts import Contrasts
 from ..losses._profiled import Profiled, unprofiled
 from ..losses._weighted import Weighted, WeightedEntries
 from ..penalties import AbstractPenalty, AbstractSeparablePenalty, GroupL2, RowL2
@@ -61,41 +60,21 @@ class _OfSamples(AbstractModel):
         return coef, predictions + self._drift(coef)
 
 
-class _OfRisks(AbstractModel):
-    """For Cox: predictions are seen through contrasts of samples with those after them."""
+class _OfContrasts(AbstractModel):
+    """Of a single target: of predictions and coefficients (of all classes) seen by contrasts."""
 
     problem: Problem
-    offset: Float[Array, " n"]
-    contrasts: Contrasts
+    known: Float[Array, " m"]  # what is seen of the predictions where it was made
 
     def start(self, iterate: Iterate) -> Iterate:
-        known = self.contrasts.matvec(iterate.predictions - self.offset)
-        return judged(self.problem, iterate.coef, known, iterate.pull, iterate.dual)
-
-    def found(
-        self, problem: Problem, coef: Float[Array, " p"], predictions: Float[Array, " n"]
-    ) -> tuple[Float[Array, " p"], Float[Array, " n"]]:
-        return coef, predict_sparse(problem, coef)
-
-
-class _OfClasses(AbstractModel):
-    """For Multinomial: of a single target, whose coefficients are those of all classes."""
-
-    problem: Problem
-    offset: Float[Array, "n k"]
-    contrasts: ClassContrasts
-
-    def start(self, iterate: Iterate) -> Iterate:
-        known = self.contrasts.matvec(iterate.predictions - self.offset).reshape(-1)
-        if isinstance(self.problem.X, Projection):
-            known = self.problem.X.project(known)
-        return judged(self.problem, iterate.coef.reshape(-1), known, iterate.pull.reshape(-1))
+        coef, pull = iterate.coef.reshape(-1), iterate.pull.reshape(-1)
+        return judged(self.problem, coef, self.known, pull, iterate.dual)
 
     def found(
         self, problem: Problem, coef: Float[Array, " q"], predictions: Float[Array, " m"]
-    ) -> tuple[Float[Array, "p k"], Float[Array, "n k"]]:
-        of_classes = coef.reshape(problem.coef_shape)
-        return of_classes, predict_sparse(problem, of_classes)
+    ) -> tuple[Float[Array, "p ..."], Float[Array, "n ..."]]:
+        coef = coef.reshape(problem.coef_shape)
+        return coef, predict_sparse(problem, coef)
 
 
 def model_of(problem: Problem, iterate: Iterate, damping: Float[Array, ""]) -> AbstractModel:
@@ -113,14 +92,14 @@ def model_of(problem: Problem, iterate: Iterate, damping: Float[Array, ""]) -> A
         if isinstance(problem.loss, Profiled):
             intercepts = X.seen[:-1].reshape(X.seen.shape[0] - 1, -1).T
             X = Projection.out_of(X, intercepts, curvature)
-            target = X.project(target)
-        return _OfClasses(_as_least_squares(problem, X, target, curvature), offset, contrasts)
+            known, target = X.project(jnp.stack([known, target]))
+        return _OfContrasts(_as_least_squares(problem, X, target, curvature), known)
     if isinstance(loss, Cox):
         contrasts, curvature = loss.contrasts(at, problem.y)
         curvature = _bent(problem, curvature, factors[contrasts.order], damping)
-        target = contrasts.matvec(own) - contrasts.solve_transposed(gradient) / curvature
-        X = Contrasted(problem.X, contrasts)
-        return _OfRisks(_as_least_squares(problem, X, target, curvature), offset, contrasts)
+        known, X = contrasts.matvec(own), Contrasted(problem.X, contrasts)
+        target = known - contrasts.solve_transposed(gradient) / curvature
+        return _OfContrasts(_as_least_squares(problem, X, target, curvature), known)
     curvature = _bent(problem, loss.curvature(at, problem.y), factors, damping)
     model = _as_least_squares(problem, problem.X, own - gradient / curvature, curvature)
     model = replace(model, fit_intercept=isinstance(problem.loss, Profiled))
@@ -188,8 +167,5 @@ def one_by_one(penalty: AbstractPenalty, features: int, tasks: int) -> AbstractP
     if isinstance(penalty, RowL2):
         weights = jnp.ones(features) if penalty.weights is None else penalty.weights
         return GroupL2(penalty.strength, rows, weights.astype(penalty.strength.dtype))
-    return (
-        penalty.restrict(jnp.asarray(rows))
-        if isinstance(penalty, AbstractSeparablePenalty)
-        else None
-    )
+    separable = isinstance(penalty, AbstractSeparablePenalty)
+    return penalty.restrict(jnp.asarray(rows)) if separable else None

@@ -11,7 +11,8 @@ from .._certificate import Iterate
 from .._dual import Dual
 from .._first_order import largest_eigenvalue, wave
 from .._modules import replace, select
-from .._problem import Problem, matvec, rmatvec
+from .._problem import Problem
+from ..designs._several import matvec, rmatvec
 from ..losses import Equality
 from ..penalties import Analysis
 

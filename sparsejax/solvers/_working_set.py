@@ -17,7 +17,8 @@ from .._certificate import (
 )
 from .._dual import generic_solver
 from .._modules import replace
-from .._problem import Problem, matvec
+from .._problem import Problem
+from ..designs._several import matvec
 from ..losses import AbstractQuadraticLoss
 from ..penalties import AbstractGroupSeparablePenalty, RowL2
 from ..penalties._base import per_row

@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 from ..._certificate import Iterate, iterate_at, objective_at
 from ..._dual import Dual
 from ..._modules import select
-from ..._problem import Problem, matvec, rmatvec
+from ..._problem import Problem
+from ...designs._several import matvec, rmatvec
 from ...losses import Equality
 from ...penalties._base import per_row
 from .._on_support import force_on_support, stationary_on_support

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from ..._certificate import Iterate, iterate_at
 from ..._dual import Dual, needs_dual
-from ..._problem import Problem, rmatvec
+from ..._problem import Problem
+from ...designs._several import rmatvec
 from ...penalties._base import per_row
 from ...penalties._variational import AbstractVariationalForm
 from ._minimise import AbstractOuterProblem, half_square

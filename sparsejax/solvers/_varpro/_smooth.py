@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..._backtracking import backtracked
 from ..._certificate import Iterate, iterate_at
-from ..._problem import Problem, matvec, rmatvec
+from ..._problem import Problem
+from ...designs._several import matvec, rmatvec
 from ...losses import AbstractPointwiseLoss
 from ...losses._profiled import unprofiled
 from ...penalties._base import per_row

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float
 
-from ..._problem import Problem, matvec, rmatvec
+from ..._problem import Problem
 from ...designs import Dense
 from ...designs._base import underlying
+from ...designs._several import matvec, rmatvec
 from ...losses import Equality
 from ...penalties._base import per_row
 from ._minimise import AbstractProjection

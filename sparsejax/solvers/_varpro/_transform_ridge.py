@@ -8,8 +8,9 @@ from jaxtyping import Array, Float
 
 from ..._certificate import Iterate, iterate_at
 from ..._dual import Dual, needs_dual
-from ..._problem import Problem, rmatvec
+from ..._problem import Problem
 from ...designs import GridDifferences, Identity
+from ...designs._several import rmatvec
 from ...losses import AbstractVariationalLoss, Quantile
 from ...penalties import Analysis
 from ...penalties._forms import SlopeForm
