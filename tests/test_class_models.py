@@ -90,6 +90,14 @@ def test_designs_are_their_matrices():
         np.testing.assert_allclose(
             found.square_norms(jnp.asarray(factors)), factors @ expected**2, atol=1e-12
         )
+        for size in (3, P * K - 2, P * K):  # fewer columns than features, more, and all
+            chosen = jnp.array([*rng.permutation(P * K)[:size], P * K])
+            padded = np.pad(expected, ((0, 0), (0, 1)))[:, chosen]
+            np.testing.assert_allclose(
+                found.gram(chosen, jnp.asarray(factors)),
+                padded.T @ (factors[:, None] * padded),
+                atol=1e-12,
+            )
         few, values = few[:2], rng.normal(size=2)
         np.testing.assert_allclose(
             found.combine(few, jnp.asarray(values)), expected[:, few] @ values, atol=1e-12

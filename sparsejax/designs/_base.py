@@ -1,6 +1,7 @@
 """What a design matrix must be able to do."""
 
 import abc
+import math
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -48,6 +49,18 @@ class AbstractDesign(eqx.Module):
     @abc.abstractmethod
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         """Σ_i row_weights_i X_ij² for every column j."""
+
+    @property
+    def gram_from(self) -> float:
+        """The number of columns beyond which ``gram`` takes less than all their products."""
+        return math.inf
+
+    def gram(
+        self, indices: Int[Array, " k"], row_weights: Float[Array, " n"]
+    ) -> Float[Array, "k k"]:
+        """Σ_i row_weights_i X_ij X_ik for distinct indices j and k (but for padding)."""
+        columns = self.columns(indices)
+        return (columns * row_weights) @ columns.T
 
 
 class AbstractDerivedDesign(AbstractDesign):

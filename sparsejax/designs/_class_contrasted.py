@@ -1,7 +1,10 @@
 """A design of several classes, seen through contrasts of these, as one of a single target."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..losses._class_contrasts import ClassContrasts
@@ -38,12 +41,19 @@ class ClassContrasted(AbstractDesign):
         return rmatvec(self.base, of_class).reshape(-1)
 
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k m"]:
-        count, none = indices.shape[0], self.base.shape[1]
-        feature, of_class = jnp.divmod(indices, self._classes)
-        # Sparse designs give each of them once.
-        distinct, place = jnp.unique(feature, return_inverse=True, size=count, fill_value=none)
+        distinct, place, of_class = self._features(indices)
         columns = self.base.columns(distinct)[place][:, :, None] * self.seen[of_class]
-        return columns.reshape(count, -1)
+        return columns.reshape(indices.shape[0], -1)
+
+    def _features(
+        self, indices: Int[Array, " k"]
+    ) -> tuple[Int[Array, " d"], Int[Array, " k"], Int[Array, " k"]]:
+        """Those of the base, each of them once, and where among these and of what class each is."""
+        feature, of_class = jnp.divmod(indices, self._classes)
+        none = self.base.shape[1]  # also of what stands for none
+        size = min(indices.shape[0], none + 1)
+        distinct, place = jnp.unique(feature, return_inverse=True, size=size, fill_value=none)
+        return distinct, place, of_class
 
     def all_columns(self) -> Float[Array, "pk m"]:
         columns = self.base.all_columns()[:, None, :, None] * self.seen
@@ -53,3 +63,29 @@ class ClassContrasted(AbstractDesign):
         weighted = self.seen**2 * row_weights.reshape(-1, self._classes - 1)
         of_samples = jnp.sum(weighted, axis=2)
         return jax.vmap(self.base.square_norms, out_axes=1)(of_samples).reshape(-1)
+
+    @property
+    def gram_from(self) -> float:
+        # Where half of (classes − 1) · num² products are more than those of all pairs of classes.
+        k = self._classes
+        return (self.base.shape[1] + 1) * math.sqrt(k * (k + 1) / (k - 1))
+
+    def gram(
+        self, indices: Int[Array, " k"], row_weights: Float[Array, " m"]
+    ) -> Float[Array, "k k"]:
+        """From one matrix of all features for each pair of classes."""
+        distinct, place, of_class = self._features(indices)
+        columns = self.base.columns(distinct)
+        first, second = np.triu_indices(self._classes)
+        weights = row_weights.reshape(-1, self._classes - 1)
+
+        def of_pair(pair: tuple[Array, Array]) -> Float[Array, "d d"]:
+            a, b = pair
+            both = jnp.sum(self.seen[a] * weights * self.seen[b], axis=1)
+            return (columns * both) @ columns.T
+
+        grams = jax.lax.map(of_pair, (jnp.asarray(first), jnp.asarray(second)))
+        number = np.zeros((self._classes, self._classes), int)
+        number[first, second] = number[second, first] = np.arange(first.size)
+        pair = jnp.asarray(number)[of_class[:, None], of_class]
+        return grams[pair, place[:, None], place]

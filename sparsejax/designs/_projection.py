@@ -45,9 +45,27 @@ class Projection(AbstractDerivedDesign):
         return self.project(self.base.all_columns())
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
-        taken = rmatvec(self.base, self.weights[:, None] * self.span)
-        weighted = row_weights[:, None] * self.span
-        cross, own = rmatvec(self.base, weighted), self.span.T @ weighted
+        taken, cross, own = self._of_span(row_weights)
         squares = self.base.square_norms(row_weights)
         left = squares - 2 * jnp.sum(taken * cross, axis=1) + jnp.sum((taken @ own) * taken, axis=1)
         return jnp.maximum(left, 0.0)
+
+    @property
+    def gram_from(self) -> float:
+        return self.base.gram_from
+
+    def gram(
+        self, indices: Int[Array, " k"], row_weights: Float[Array, " n"]
+    ) -> Float[Array, "k k"]:
+        taken, cross, own = self._of_span(row_weights)
+        taken, cross = (x.at[indices].get(mode="fill", fill_value=0.0) for x in (taken, cross))
+        both = taken @ (cross - taken @ own / 2).T
+        return self.base.gram(indices, row_weights) - both - both.T
+
+    def _of_span(
+        self, row_weights: Float[Array, " n"]
+    ) -> tuple[Float[Array, "p q"], Float[Array, "p q"], Float[Array, "q q"]]:
+        """XᵀHS, what is taken of the span, and for other weights R XᵀRS and SᵀRS."""
+        taken = rmatvec(self.base, self.weights[:, None] * self.span)
+        weighted = row_weights[:, None] * self.span
+        return taken, rmatvec(self.base, weighted), self.span.T @ weighted

@@ -11,7 +11,7 @@ from ._base import is_concave
 from ._gram import switch_width
 from ._kept import AbstractKept
 from ._ranking import highest, is_filled, scores
-from ._widths import may_outgrow, outgrows, phases_of, possible_widths, wanted_width
+from ._widths import MIDDLE, may_outgrow, outgrows, phases_of, possible_widths, wanted_width
 from ._working_set import WorkingSet, begun, memory_of
 
 _Found = tuple[Float[Array, " p"], Float[Array, " n"], Int[Array, ""]]
@@ -52,7 +52,8 @@ def first_solution(
             return jax.lax.cond(outgrows(problem, start, widths[-1]), on_all, solve)
         return solve()
 
-    return of(phases_of(problem, possible_widths(problem)))
+    # Beside making a model, clearing a larger memory takes little.
+    return of(phases_of(problem, possible_widths(problem), together=4 * MIDDLE))
 
 
 def _formed(

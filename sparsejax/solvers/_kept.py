@@ -110,7 +110,8 @@ class KeptGram(AbstractKept):
     def update(
         self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
     ) -> "KeptGram":
-        if chosen.shape[0] <= _cheap_width(problem):
+        width = chosen.shape[0]
+        if width <= _cheap_width(problem) or width > problem.X.gram_from:
             return self.formed(problem, chosen)
         return _exchange(problem, self, chosen, wanted)
 
@@ -120,8 +121,7 @@ class KeptGram(AbstractKept):
         everything = chosen.shape[0] == p
 
         def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-            columns = problem.X.all_columns() if everything else problem.X.columns(chosen)
-            return _formed(problem, gram, columns)
+            return _formed(problem, gram, None if everything else chosen)
 
         if not everything:
             return self.holding(chosen, form(self.gram), p)
@@ -130,7 +130,8 @@ class KeptGram(AbstractKept):
         return self.holding(jnp.arange(p, dtype=chosen.dtype), gram, p)
 
     def least_width(self, problem: Problem) -> Int[Array, ""]:
-        return jnp.where(self.width > _cheap_width(problem), self.width, 0)
+        worth = (self.width > _cheap_width(problem)) & (self.width <= problem.X.gram_from)
+        return jnp.where(worth, self.width, 0)
 
     def adopt(self, other: AbstractKept) -> "KeptGram":
         if not isinstance(other, KeptGram):
@@ -156,10 +157,17 @@ def _cheap_width(problem: Problem) -> int:
 
 
 def _formed(
-    problem: Problem, gram: Float[Array, "k k"], columns: Float[Array, "w n"]
+    problem: Problem, gram: Float[Array, "k k"], index: Int[Array, " w"] | None
 ) -> Float[Array, "k k"]:
-    """The memory with the Gram matrix of these columns in its leading block."""
-    return jax.lax.dynamic_update_slice(gram, problem.loss.own_gram(columns, problem.y), (0, 0))
+    """The memory with the Gram matrix of these features, or of all, in its leading block."""
+    p = problem.X.shape[1]
+    if (p if index is None else index.shape[0]) > problem.X.gram_from:
+        chosen = jnp.arange(p) if index is None else index
+        own = problem.X.gram(chosen, problem.loss.row_weights(problem.y))
+    else:
+        columns = problem.X.all_columns() if index is None else problem.X.columns(index)
+        own = problem.loss.own_gram(columns, problem.y)
+    return jax.lax.dynamic_update_slice(gram, own, (0, 0))
 
 
 def _exchange(
@@ -198,7 +206,7 @@ def _exchange(
         return jax.lax.fori_loop(0, (count + _BLOCK - 1) // _BLOCK, fill, gram)
 
     def form(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        return _formed(problem, gram, problem.X.columns(index))
+        return _formed(problem, gram, index)
 
     # Where most rows are new, symmetry saves more than the few that are known.
     choice = (count > 0).astype(int) + (count > _MOST * width)

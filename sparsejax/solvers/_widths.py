@@ -31,16 +31,21 @@ def possible_widths(problem: Problem) -> tuple[int, ...]:
     return (*(step for step in steps if step < bound), min(p, *(s for s in steps if s >= bound)))
 
 
-def phases_of(problem: Problem, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Widths that share a memory.
+def phases_of(
+    problem: Problem, widths: tuple[int, ...], together: int = 2 * MIDDLE
+) -> list[tuple[int, ...]]:
+    """Widths that share a memory, as all do if none is larger than ``together``.
 
     Where there may be large working sets, small ones have a Gram matrix of their own: clearing that
     of the large ones takes longer than solving a very sparse problem. It also takes that much
     longer to compile. Supports of groups, or of very many samples, can be so much larger than they
     mostly are that one in between is worth it. Each phase keeps the last width of the one before,
-    for a support that has shrunk.
+    for a support that has shrunk. Of very many samples forming the smallest takes longer than
+    clearing the largest: one memory for all.
     """
-    limits = [MIDDLE] if widths[-1] > 2 * MIDDLE else []
+    if widths[-1] ** 2 <= _SMALLEST * problem.X.shape[0]:
+        return [widths]
+    limits = [MIDDLE] if widths[-1] > together else []
     if problem.penalty.groups_of_coordinates is not None:
         # Columns of few samples take no more than a pass over X: one memory for all the rest.
         one = by_columns(problem, widths) and problem.X.shape[0] <= 4 * MIDDLE
