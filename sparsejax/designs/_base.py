@@ -59,8 +59,7 @@ class AbstractDesign(eqx.Module):
         self, indices: Int[Array, " k"], row_weights: Float[Array, " n"]
     ) -> Float[Array, "k k"]:
         """Σ_i row_weights_i X_ij X_ik for distinct indices j and k (but for padding)."""
-        columns = self.columns(indices)
-        return (columns * row_weights) @ columns.T
+        raise NotImplementedError(f"{type(self).__name__} has no Gram matrix but its columns'.")
 
 
 class AbstractDerivedDesign(AbstractDesign):

@@ -48,7 +48,7 @@ class ClassContrasted(AbstractDesign):
     def _features(
         self, indices: Int[Array, " k"]
     ) -> tuple[Int[Array, " d"], Int[Array, " k"], Int[Array, " k"]]:
-        """Those of the base, each of them once, and where among these and of what class each is."""
+        """Those of the base, each once, and which of these and of what class each index is."""
         feature, of_class = jnp.divmod(indices, self._classes)
         none = self.base.shape[1]  # also of what stands for none
         size = min(indices.shape[0], none + 1)

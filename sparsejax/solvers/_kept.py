@@ -2,7 +2,7 @@
 
 import abc
 import math
-from typing import Self
+from typing import Any, Self
 
 import equinox as eqx
 import jax
@@ -110,8 +110,7 @@ class KeptGram(AbstractKept):
     def update(
         self, problem: Problem, chosen: Int[Array, " w"], wanted: Int[Array, ""]
     ) -> "KeptGram":
-        width = chosen.shape[0]
-        if width <= _cheap_width(problem) or width > problem.X.gram_from:
+        if _is_cheap(problem, chosen.shape[0]):
             return self.formed(problem, chosen)
         return _exchange(problem, self, chosen, wanted)
 
@@ -130,8 +129,7 @@ class KeptGram(AbstractKept):
         return self.holding(jnp.arange(p, dtype=chosen.dtype), gram, p)
 
     def least_width(self, problem: Problem) -> Int[Array, ""]:
-        worth = (self.width > _cheap_width(problem)) & (self.width <= problem.X.gram_from)
-        return jnp.where(worth, self.width, 0)
+        return jnp.where(_is_cheap(problem, self.width), 0, self.width)
 
     def adopt(self, other: AbstractKept) -> "KeptGram":
         if not isinstance(other, KeptGram):
@@ -151,9 +149,10 @@ class KeptGram(AbstractKept):
         return KeptGram(index, jnp.array(width), gram)
 
 
-def _cheap_width(problem: Problem) -> int:
-    """The number of features whose Gram matrix may as well be formed anew."""
-    return math.isqrt(_CHEAP // problem.X.shape[0])
+def _is_cheap(problem: Problem, width: Any) -> Any:
+    """Whether the Gram matrix of so many features may as well be formed anew."""
+    few = width <= math.isqrt(_CHEAP // problem.X.shape[0])
+    return few | (width > problem.X.gram_from)
 
 
 def _formed(
