@@ -2,30 +2,16 @@
 
 import jax.numpy as jnp
 import numpy as np
+from registry import LOSSES
 
 import sparsejax as sj
-from sparsejax import losses, penalties
+from sparsejax import penalties
 
 N, P, TASKS = 25, 12, 3
 GROUPS = np.array([0, 3, 1, 0, 2, 0, 3, 1, 0, 2, 0, 1])  # of sizes 5, 3, 2, 2
 SQRT = np.sqrt(np.bincount(GROUPS))
 GRID = (3, 4)
 
-LOSSES = {
-    "squared": losses.Squared,
-    "huber": lambda w: losses.Huber(0.7, w),
-    "logistic": losses.Logistic,
-    "poisson": losses.Poisson,
-    "gamma": losses.Gamma,
-    "squared-hinge": losses.SquaredHinge,
-    "cox": lambda w: losses.Cox("breslow", w),
-    "cox-efron": lambda w: losses.Cox("efron", w),
-    "multinomial": losses.Multinomial,
-    "quantile": lambda w: losses.Quantile(0.3, w),
-    "hinge": losses.Hinge,
-    "square-root": losses.SquareRoot,
-    "equality": losses.Equality,
-}
 PENALTIES = {
     "l1": penalties.L1,
     "elastic-net": lambda s: penalties.ElasticNet(s, 0.6),
@@ -84,4 +70,4 @@ def data(name, seed, shape=()):
 def problem(loss, penalty, intercept, data, strength):
     X, y, weights, offset = data
     made = PENALTIES[penalty](jnp.asarray(strength))
-    return sj.Problem(X, y, LOSSES[loss](weights), made, intercept, offset)
+    return sj.Problem(X, y, LOSSES[loss][0](weights), made, intercept, offset)

@@ -143,7 +143,7 @@ def _survival(rng: np.random.Generator, n: int) -> np.ndarray:
 # name -> (sample weights -> loss, (generator, number of samples) -> targets)
 LOSSES: dict[str, tuple[Callable[[Any], Any], Callable[[np.random.Generator, int], Any]]] = {
     "squared": (lambda w: losses.Squared(sample_weight=w), _normal),
-    "huber": (lambda w: losses.Huber(0.8, w), _normal),
+    "huber": (lambda w: losses.Huber(0.7, w), _normal),
     "logistic": (lambda w: losses.Logistic(sample_weight=w), _signs),
     "poisson": (
         lambda w: losses.Poisson(sample_weight=w),
@@ -160,7 +160,7 @@ LOSSES: dict[str, tuple[Callable[[Any], Any], Callable[[np.random.Generator, int
     "equality": (lambda w: losses.Equality(sample_weight=w), _normal),
     "multinomial": (lambda w: losses.Multinomial(sample_weight=w), _probabilities),
     "cox-efron": (lambda w: losses.Cox("efron", w), _survival),
-    "cox-breslow": (lambda w: losses.Cox("breslow", w), _survival),
+    "cox": (lambda w: losses.Cox("breslow", w), _survival),
 }
 
 SOLVERS: dict[str, Callable[[], Any]] = {

@@ -8,6 +8,7 @@ import pytest
 import reference
 import scipy.optimize
 import scipy.sparse
+from registry import LOSSES
 
 import sparsejax as sj
 from sparsejax import losses, penalties, solvers
@@ -51,13 +52,6 @@ def _optimum(loss, X, y, terms, fit_intercept=False):
     return problem.value
 
 
-LOSSES = {
-    "quantile": lambda: losses.Quantile(0.3),
-    "hinge": losses.Hinge,
-    "square-root": losses.SquareRoot,
-    "equality": losses.Equality,
-    "squared": losses.Squared,
-}
 TERMS = {
     "l1": (lambda s: penalties.L1(s), lambda s: lambda cp, w: s * cp.norm1(w)),
     "ridge": (
@@ -93,7 +87,7 @@ def test_reaches_the_optimum(loss, penalty, fit_intercept):
         if loss == "equality":
             X = X[:8]
             y = y[:8]
-        problem = sj.Problem(X, y, LOSSES[loss](), make(strength), fit_intercept)
+        problem = sj.Problem(X, y, LOSSES[loss][0](None), make(strength), fit_intercept)
         solution = sj.solve(problem, solvers.PrimalDual(), tol=1e-9)
         assert solution.result == sj.RESULTS.successful
         best = _optimum(loss, X, y, terms(strength), fit_intercept)
@@ -242,7 +236,7 @@ def test_analysis_with_a_loss_without_gradient(loss, fit_intercept):
     if loss == "equality":
         X, y = X[:8], y[:8]
     penalty = penalties.Analysis(0.1, penalties.difference_operator((3, 4)))
-    solution = sj.solve(sj.Problem(X, y, LOSSES[loss](), penalty, fit_intercept), tol=1e-9)
+    solution = sj.solve(sj.Problem(X, y, LOSSES[loss][0](None), penalty, fit_intercept), tol=1e-9)
     D = _dense(penalty.operator)
     best = _optimum(loss, X, y, lambda cp, w: 0.1 * cp.norm1(D @ w), fit_intercept)
     np.testing.assert_allclose(solution.objective, best, rtol=1e-7)
