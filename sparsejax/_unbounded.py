@@ -5,7 +5,7 @@ from jaxtyping import Array, Bool
 
 from ._certificate import Iterate
 from ._problem import Problem
-from .losses import AbstractQuadraticLoss
+from .losses._tilted import bare
 
 _NEAR = 1e-2  # error below which coefficients that may grow have nothing else to do
 _FAR = 1e6
@@ -13,7 +13,7 @@ _FAR = 1e6
 
 def may_be_unbounded(problem: Problem) -> bool:
     """Whether a minimum can lie at infinity: convex penalties grow with the coefficients."""
-    return not (problem.penalty.is_convex or isinstance(problem.loss, AbstractQuadraticLoss))
+    return not (problem.penalty.is_convex or bare(problem.loss).is_piecewise_quadratic)
 
 
 def is_unbounded(problem: Problem, iterate: Iterate) -> Bool[Array, ""]:

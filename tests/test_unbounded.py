@@ -85,6 +85,17 @@ def test_others_have_one(noise, penalty, loss):
     assert np.count_nonzero(found.coef) > 0
 
 
+def test_squared_hinge_ends_at_finite_margins():
+    """Where rounding lets the loss fall a little from there on, towards none."""
+    rng = np.random.default_rng(9)
+    X = rng.normal(size=(60, 30))
+    y = np.sign(X @ rng.normal(size=30) + 0.3)
+    problem = _problem(X, y, penalties.MCP(1.0), losses.SquaredHinge())
+    found = sj.path(problem, num=20, tol=1e-9, throw=False)
+    assert np.all(np.asarray(found.results == sj.RESULTS.successful))
+    assert _is_separated(X[:, np.asarray(found.coefs)[-1] != 0], y)
+
+
 def test_path_is_told_strength_by_strength():
     """Where the penalty keeps the classes from being separated there is a solution."""
     X, y = _data(0.0)

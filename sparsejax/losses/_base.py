@@ -25,6 +25,8 @@ class AbstractLoss(eqx.Module):
     has_intercept: ClassVar[bool] = True
     # Whether of f* no more is known than at multiples of the gradient.
     has_dual_on_ray: ClassVar[bool] = False
+    # Whether it is so in z: then it does not fall along any ray without an end.
+    is_piecewise_quadratic: ClassVar[bool] = False
 
     def __check_init__(self) -> None:
         if self.sample_weight is None:
@@ -256,6 +258,8 @@ class AbstractPointwiseProximalLoss(AbstractSeparableLoss, AbstractProximalLoss)
 
 class AbstractSquaredErrorLoss(AbstractPointwiseLoss):
     """φ(z, y) = (y − z)²/2."""
+
+    is_piecewise_quadratic: ClassVar[bool] = True
 
     def unit_value(self, z: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
         return (y - z) ** 2 / 2

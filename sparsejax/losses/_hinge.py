@@ -1,6 +1,6 @@
 """The hinge loss of support vector machines."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -34,6 +34,8 @@ class Hinge(AbstractUnitSlopeLoss):
     -----
     Cortes & Vapnik (1995).
     """
+
+    is_piecewise_quadratic: ClassVar[bool] = True
 
     sample_weight: Float[Array, " n"] | None = eqx.field(
         default=None, converter=optional_inexact("sample_weight")

@@ -1,6 +1,6 @@
 """Huber's robust loss."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -40,6 +40,8 @@ class Huber(AbstractPointwiseLoss, AbstractPointwiseProximalLoss):
     Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 35, 1964. The
     residuals are not divided by a fitted scale, as scikit-learn's HuberRegressor does.
     """
+
+    is_piecewise_quadratic: ClassVar[bool] = True
 
     delta: Float[Array, ""] = eqx.field(default=1.35, converter=inexact("delta"))
     sample_weight: Float[Array, " n"] | None = eqx.field(

@@ -1,6 +1,6 @@
 """Quantile regression."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -39,6 +39,8 @@ class Quantile(AbstractPointwiseProximalLoss):
     As in scikit-learn's QuantileRegressor; Koenker & Bassett (1978). At level 1/2 it is half the
     mean absolute error.
     """
+
+    is_piecewise_quadratic: ClassVar[bool] = True
 
     level: Float[Array, ""] = eqx.field(default=0.5, converter=inexact("level"))
     sample_weight: Float[Array, " n"] | None = eqx.field(

@@ -1,6 +1,6 @@
 """The squared hinge loss of support vector machines."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -35,6 +35,8 @@ class SquaredHinge(AbstractTwoClassLoss, AbstractPointwiseLoss, AbstractPointwis
     Without a factor of one half, as in scikit-learn's LinearSVC, whose C·Σ max(0, 1 − y·z)² +
     ‖w‖₁ is minimised where this loss and L1(1/(C·n)) are.
     """
+
+    is_piecewise_quadratic: ClassVar[bool] = True
 
     sample_weight: Float[Array, " n"] | None = eqx.field(
         default=None, converter=optional_inexact("sample_weight")
