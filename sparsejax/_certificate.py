@@ -127,11 +127,11 @@ def relative_gap(
     if dual is not None:
         return _gap_of_dual(problem, coef, predictions, pull, dual)
     loss, at = problem.loss.settled(predictions, problem.y) if settled is None else settled
-    gradient = loss.gradient(at, problem.y)
+    gradient, unit = loss.gradient(at, problem.y), objective_at_zero(problem)
     null_space = problem.penalty.null_space(problem.X.shape[1])
     left_over = 0.0
     if null_space is None:
-        pull = _without_rounding(problem, pull)
+        pull = _without_rounding(problem, pull, jnp.sqrt(2 * unit))
     elif problem.loss.has_dual_on_ray:
         constant = null_space @ (null_space.T @ pull)
         pull, left_over = pull - constant, jnp.linalg.norm(constant) * radius(problem, coef)
@@ -142,8 +142,15 @@ def relative_gap(
         data = loss.fenchel_gap(at, scale * gradient, problem.y)
         return data + problem.penalty.scaled_gap(coef, pull, scale)
 
-    best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(problem.penalty.dual_scale(pull)))
-    return jnp.maximum(best + left_over, 0.0) / objective_at_zero(problem)
+    best = _smaller(gap, problem.penalty.dual_scale(pull))
+    return jnp.maximum(best + left_over, 0.0) / unit
+
+
+def _smaller(
+    gap: Callable[[Float[Array, ""]], Float[Array, ""]], scale: Float[Array, ""]
+) -> Float[Array, ""]:
+    """The gap of a dual point as it is or scaled, as one computation: it stands in many places."""
+    return jnp.min(jax.vmap(gap)(jnp.stack([jnp.ones_like(scale), scale])))
 
 
 def _gap_of_dual(
@@ -170,7 +177,7 @@ def _gap_of_dual(
         data = loss.fenchel_gap(predictions, scale * dual.loss, problem.y)
         return data + regularity(scale)
 
-    best = jnp.minimum(gap(jnp.ones((), pull.dtype)), gap(scale)) + left_over
+    best = _smaller(gap, scale) + left_over
     own = loss.value(predictions, problem.y) + penalty.value(coef)
     return jnp.maximum(best, 0.0) / unit_of_gaps(problem, own)
 
@@ -191,7 +198,7 @@ def objective_at_zero(problem: Problem) -> Float[Array, ""]:
     Losses are counted from their infimum, −f*(0), because some (Poisson) may be negative.
     """
     loss, zero = _settled_at_zero(problem)
-    value = loss.fenchel_gap(zero, jnp.zeros_like(zero), problem.y)
+    value = loss.excess(zero, problem.y)
     return jnp.where(value > 0, value, 1.0)
 
 
@@ -219,8 +226,13 @@ def has_fallen(now: Float[Array, ""], before: Float[Array, ""]) -> Bool[Array, "
     return now < before - 64 * jnp.finfo(before.dtype).eps * jnp.abs(before)
 
 
-def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
-    """The pull without what is only rounding; the column norms are computed only if needed."""
+def _without_rounding(
+    problem: Problem, pull: Float[Array, "p ..."], size: Float[Array, ""]
+) -> Float[Array, "p ..."]:
+    """The pull without what is only rounding; the column norms are computed only if needed.
+
+    ``size`` is ``data_norm``, given because it would be compiled once more inside of the branch.
+    """
     penalty = problem.penalty
     if not isinstance(penalty, AbstractGroupSeparablePenalty):
         return pull
@@ -231,7 +243,7 @@ def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Ar
         norm = problem.X.square_norms
         norm = norm if curvature.ndim == 1 else jax.vmap(norm, in_axes=1, out_axes=1)
         norms = jnp.sqrt(norm(curvature))
-        return penalty.without_rounding(pull, norms * data_norm(problem))
+        return penalty.without_rounding(pull, norms * size)
 
     suspicious = largest(jnp.any(per_row(penalty.is_free(), pull) & (pull != 0)))
     return jax.lax.cond(suspicious, clean, lambda: pull)

@@ -187,6 +187,16 @@ def test_fenchel_gap_is_exact(name, weights):
         np.testing.assert_allclose(_gap(loss, z, u, y), expected, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.parametrize("name", WITH_GRADIENT)
+@pytest.mark.parametrize("weights", WEIGHTS[:2], ids=["equal", "weighted"])
+def test_excess_is_over_the_infimum(name, weights):
+    """Whose negative f*(0) is."""
+    for seed in range(3):
+        loss, y, z = _case(name, seed, weights)
+        gap = _gap(loss, z, jnp.zeros_like(z), y)
+        np.testing.assert_allclose(loss.excess(z, y), gap, rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["hinge", "quantile"])
 @given(seed=seeds, weights=some_weights)
 def test_fenchel_gap_without_a_gradient(name, seed, weights):

@@ -45,6 +45,10 @@ class AbstractLoss(eqx.Module):
     ) -> Float[Array, ""]:
         """f(z) + f*(u) − ⟨z, u⟩ ≥ 0, computed so that nothing cancels."""
 
+    def excess(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, ""]:
+        """f(z) − inf f, which is f(z) + f*(0): for losses that may be negative, too."""
+        return self.fenchel_gap(z, jnp.zeros_like(z), y)
+
     def settled(
         self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]
     ) -> tuple[Any, Float[Array, "n ..."]]:

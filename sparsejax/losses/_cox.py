@@ -110,6 +110,9 @@ class Cox(AbstractSmoothLoss):
         contrasts = risks.contrasts()
         return contrasts, risks.hazard() * contrasts.remaining
 
+    def excess(self, z: Float[Array, " n"], y: Float[Array, "n 2"]) -> Float[Array, ""]:
+        return _Risks(self, z, y).scaled_gap(jnp.zeros((), z.dtype))
+
     def fenchel_gap(
         self, z: Float[Array, " n"], u: Float[Array, " n"], y: Float[Array, "n 2"]
     ) -> Float[Array, ""]:

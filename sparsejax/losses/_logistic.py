@@ -58,6 +58,9 @@ class Logistic(AbstractUnitSlopeLoss, AbstractPointwiseLoss):
     def unit_curvature_bound(self) -> float:
         return 0.25
 
+    def excess(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, ""]:
+        return self.value(z, y)  # which falls to zero
+
     def unit_fenchel_gap(
         self, z: Float[Array, "..."], c: Float[Array, "..."], y: Float[Array, "..."]
     ) -> Float[Array, "..."]:

@@ -43,6 +43,8 @@ _DAMPING = 4.0  # by which a model that has misled is bent upwards
 
 _WORKING_SET = WorkingSet()  # making one takes as long as a small solve
 # Of models that will change, a few sweeps find most of the support for less than Newton's method.
+# For fewer features than ``_FEW`` that is not worth a third of the time to compile.
+_FEW = 513
 _OF_MODELS = WorkingSet(SemismoothNewton(approach=GramCoordinateDescent(max_iterations=16)))
 
 
@@ -117,7 +119,8 @@ class ProxNewton(AbstractSolver):
             return PrimalDual()
         solver = quadratic_solver(model)
         single = isinstance(model.penalty, AbstractSeparablePenalty)
-        return _OF_MODELS if single and solver is _WORKING_SET else solver
+        many = model.X.shape[1] >= _FEW
+        return _OF_MODELS if many and single and solver is _WORKING_SET else solver
 
     def run(
         self, problem: Problem, start: Iterate, tol: Float[Array, ""], max_steps: Int[Array, ""]
