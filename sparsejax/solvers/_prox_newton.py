@@ -30,6 +30,7 @@ from ._gram_fista import GramFISTA
 from ._models import has_classes, model_of, shape_of_model
 from ._primal_dual import PrimalDual
 from ._semismooth_newton import SemismoothNewton
+from ._widths import MIDDLE
 from ._working_set import WorkingSet
 
 _PATIENCE = 5  # steps without progress that mean rounding has been reached
@@ -43,8 +44,6 @@ _DAMPING = 4.0  # by which a model that has misled is bent upwards
 
 _WORKING_SET = WorkingSet()  # making one takes as long as a small solve
 # Of models that will change, a few sweeps find most of the support for less than Newton's method.
-# For fewer features than ``_FEW`` that is not worth a third of the time to compile.
-_FEW = 513
 _OF_MODELS = WorkingSet(SemismoothNewton(approach=GramCoordinateDescent(max_iterations=16)))
 
 
@@ -119,7 +118,8 @@ class ProxNewton(AbstractSolver):
             return PrimalDual()
         solver = quadratic_solver(model)
         single = isinstance(model.penalty, AbstractSeparablePenalty)
-        many = model.X.shape[1] >= _FEW
+        # For few features that is not worth a third of the time to compile.
+        many = model.X.shape[1] > MIDDLE
         return _OF_MODELS if many and single and solver is _WORKING_SET else solver
 
     def run(
