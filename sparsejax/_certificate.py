@@ -127,11 +127,11 @@ def relative_gap(
     if dual is not None:
         return _gap_of_dual(problem, coef, predictions, pull, dual)
     loss, at = problem.loss.settled(predictions, problem.y) if settled is None else settled
-    gradient, unit = loss.gradient(at, problem.y), objective_at_zero(problem)
+    gradient = loss.gradient(at, problem.y)
     null_space = problem.penalty.null_space(problem.X.shape[1])
     left_over = 0.0
     if null_space is None:
-        pull = _without_rounding(problem, pull, jnp.sqrt(2 * unit))
+        pull = _without_rounding(problem, pull)
     elif problem.loss.has_dual_on_ray:
         constant = null_space @ (null_space.T @ pull)
         pull, left_over = pull - constant, jnp.linalg.norm(constant) * radius(problem, coef)
@@ -142,14 +142,14 @@ def relative_gap(
         data = loss.fenchel_gap(at, scale * gradient, problem.y)
         return data + problem.penalty.scaled_gap(coef, pull, scale)
 
-    best = _smaller(gap, problem.penalty.dual_scale(pull))
-    return jnp.maximum(best + left_over, 0.0) / unit
+    best = smaller_gap(gap, problem.penalty.dual_scale(pull))
+    return jnp.maximum(best + left_over, 0.0) / objective_at_zero(problem)
 
 
-def _smaller(
+def smaller_gap(
     gap: Callable[[Float[Array, ""]], Float[Array, ""]], scale: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """The gap of a dual point as it is or scaled, as one computation: it stands in many places."""
+    """That of a dual point as it is or scaled, as one computation: it stands in many places."""
     return jnp.min(jax.vmap(gap)(jnp.stack([jnp.ones_like(scale), scale])))
 
 
@@ -177,7 +177,7 @@ def _gap_of_dual(
         data = loss.fenchel_gap(predictions, scale * dual.loss, problem.y)
         return data + regularity(scale)
 
-    best = _smaller(gap, scale) + left_over
+    best = smaller_gap(gap, scale) + left_over
     own = loss.value(predictions, problem.y) + penalty.value(coef)
     return jnp.maximum(best, 0.0) / unit_of_gaps(problem, own)
 
@@ -226,16 +226,12 @@ def has_fallen(now: Float[Array, ""], before: Float[Array, ""]) -> Bool[Array, "
     return now < before - 64 * jnp.finfo(before.dtype).eps * jnp.abs(before)
 
 
-def _without_rounding(
-    problem: Problem, pull: Float[Array, "p ..."], size: Float[Array, ""]
-) -> Float[Array, "p ..."]:
-    """The pull without what is only rounding; the column norms are computed only if needed.
-
-    ``size`` is ``data_norm``, given because it would be compiled once more inside of the branch.
-    """
+def _without_rounding(problem: Problem, pull: Float[Array, "p ..."]) -> Float[Array, "p ..."]:
+    """The pull without what is only rounding; the column norms are computed only if needed."""
     penalty = problem.penalty
     if not isinstance(penalty, AbstractGroupSeparablePenalty):
         return pull
+    size = data_norm(problem)  # here, since inside of the branch it would be compiled once more
 
     def clean() -> Float[Array, "p ..."]:
         loss, zero = _settled_at_zero(problem)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._certificate import smaller_gap
 from .._problem import Problem
 from ..penalties import AbstractConcavePenalty
 from ..penalties._base import per_row
@@ -102,12 +103,11 @@ class GramProblem(eqx.Module):
         residual = self._residual_at(coef, pull)
         pull = self.penalty.without_rounding(pull, self.size)
         c = pull * self.unit
-        shrink = self.penalty.dual_scale(c)
-        # The better of two dual points, as one computation: it stands in many places.
-        factors = jnp.stack([jnp.ones_like(shrink), shrink])
-        gaps = jax.vmap(lambda factor: self.penalty.scaled_gap(coef, c, factor))(factors)
-        gaps = gaps + (1 - factors) ** 2 * residual / 2
-        return jnp.maximum(jnp.min(gaps), 0.0)
+
+        def of(factor: Float[Array, ""]) -> Float[Array, ""]:
+            return self.penalty.scaled_gap(coef, c, factor) + (1 - factor) ** 2 * residual / 2
+
+        return jnp.maximum(smaller_gap(of, self.penalty.dual_scale(c)), 0.0)
 
     def objective(
         self, coef: Float[Array, "k ..."], pull: Float[Array, "k ..."]
