@@ -2,10 +2,13 @@
 
 import abc
 import math
+from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+GramRows = Callable[[Int[Array, " b"]], Float[Array, "b k"]]
 
 
 class AbstractDesign(eqx.Module):
@@ -52,14 +55,25 @@ class AbstractDesign(eqx.Module):
 
     @property
     def gram_from(self) -> float:
-        """The number of columns beyond which ``gram`` takes less than all their products."""
+        """The number of columns beyond which ``gram_rows`` takes less than all their products."""
         return math.inf
 
-    def gram(
-        self, indices: Int[Array, " k"], row_weights: Float[Array, " n"]
-    ) -> Float[Array, "k k"]:
-        """Σ_i row_weights_i X_ij X_ik for distinct indices j and k (but for padding)."""
+    def gram_rows(self, indices: Int[Array, " k"], row_weights: Float[Array, " n"]) -> GramRows:
+        """What finds rows of Σ_i row_weights_i X_ij X_il, for distinct indices (but for padding).
+
+        Given the places of the rows among the k indices; one of k or more asks for zeros.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no Gram matrix but its columns'.")
+
+
+def less(rows: GramRows, a: Float[Array, "k q"], b: Float[Array, "k q"]) -> GramRows:
+    """Rows of a Gram matrix less those of a·bᵀ and of its transpose."""
+
+    def remaining(at: Int[Array, " b"]) -> Float[Array, "b k"]:
+        own_a, own_b = (x.at[at].get(mode="fill", fill_value=0.0) for x in (a, b))
+        return rows(at) - own_a @ b.T - own_b @ a.T
+
+    return remaining
 
 
 class AbstractDerivedDesign(AbstractDesign):

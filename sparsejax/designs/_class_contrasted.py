@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..losses._class_contrasts import ClassContrasts
-from ._base import AbstractDesign
+from ._base import AbstractDesign, GramRows
 from ._several import matvec, rmatvec
 
 
@@ -70,9 +70,7 @@ class ClassContrasted(AbstractDesign):
         k = self._classes
         return (self.base.shape[1] + 1) * math.sqrt(k * (k + 1) / (k - 1))
 
-    def gram(
-        self, indices: Int[Array, " k"], row_weights: Float[Array, " m"]
-    ) -> Float[Array, "k k"]:
+    def gram_rows(self, indices: Int[Array, " k"], row_weights: Float[Array, " m"]) -> GramRows:
         """From one matrix of all features for each pair of classes."""
         distinct, place, of_class = self._features(indices)
         columns = self.base.columns(distinct)
@@ -87,5 +85,10 @@ class ClassContrasted(AbstractDesign):
         grams = jax.lax.map(of_pair, (jnp.asarray(first), jnp.asarray(second)))
         number = np.zeros((self._classes, self._classes), int)
         number[first, second] = number[second, first] = np.arange(first.size)
-        pair = jnp.asarray(number)[of_class[:, None], of_class]
-        return grams[pair, place[:, None], place]
+        pair = jnp.asarray(number)
+
+        def rows(at: Int[Array, " b"]) -> Float[Array, "b k"]:
+            found = grams[pair[of_class[at, None], of_class], place[at, None], place]
+            return jnp.where((at < indices.shape[0])[:, None], found, 0.0)
+
+        return rows

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._base import AbstractDerivedDesign, AbstractDesign
+from ._base import AbstractDerivedDesign, AbstractDesign, GramRows, less
 from ._several import rmatvec
 
 
@@ -54,13 +54,10 @@ class Projection(AbstractDerivedDesign):
     def gram_from(self) -> float:
         return self.base.gram_from
 
-    def gram(
-        self, indices: Int[Array, " k"], row_weights: Float[Array, " n"]
-    ) -> Float[Array, "k k"]:
+    def gram_rows(self, indices: Int[Array, " k"], row_weights: Float[Array, " n"]) -> GramRows:
         taken, cross, own = self._of_span(row_weights)
         taken, cross = (x.at[indices].get(mode="fill", fill_value=0.0) for x in (taken, cross))
-        both = taken @ (cross - taken @ own / 2).T
-        return self.base.gram(indices, row_weights) - both - both.T
+        return less(self.base.gram_rows(indices, row_weights), taken, cross - taken @ own / 2)
 
     def _of_span(
         self, row_weights: Float[Array, " n"]

@@ -1,5 +1,6 @@
 """A matrix held as its non-zero entries."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._checks import check_finite, is_concrete, values_of
-from ._base import AbstractDesign
+from ._base import AbstractDesign, GramRows
+from ._sparse_gram import lists_of, products
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -19,12 +21,16 @@ if TYPE_CHECKING:
 _CHUNK = 2**14  # entries that are looked at together
 _LANES = 4
 _RUN = 2**8  # entries of one column that are looked at together
+_DENSEST = 0.01  # share of entries up to which columns are not formed for their products ...
+_LISTING = 1500  # ... of which as many take as long as listing one entry by its sample
 
 
 class Sparse(AbstractDesign):
     """X as triplets (data, row, column), sorted by column.
 
     Nothing here ever forms X: products cost O(entries), a block of k columns O(entries + n·k).
+    Products of many columns with each other go by what each sample has in them, if ``by_row``, the
+    order that sorts the triplets by row, is known.
 
     Raises
     ------
@@ -43,6 +49,7 @@ class Sparse(AbstractDesign):
     rows: Int[Array, " nnz"]
     cols: Int[Array, " nnz"]
     _shape: tuple[int, int] = eqx.field(static=True)
+    by_row: Int[Array, " nnz"] | None = None
 
     def __check_init__(self) -> None:
         check_finite("X", self.data)
@@ -75,6 +82,21 @@ class Sparse(AbstractDesign):
         # Duplicate entries would have to be added before squaring: constructors remove them.
         terms = row_weights[self.rows] * self.data**2
         return jax.ops.segment_sum(terms, self.cols, self._shape[1])
+
+    @property
+    def gram_from(self) -> float:
+        if self.by_row is None:
+            return math.inf
+        return math.sqrt(_LISTING * self.data.shape[0] / self._shape[0])
+
+    def gram_rows(self, indices: Int[Array, " k"], row_weights: Float[Array, " n"]) -> GramRows:
+        lists, p = lists_of(self, indices, row_weights), self._shape[1]
+
+        def rows(at: Int[Array, " b"]) -> Float[Array, "b k"]:
+            chosen = indices.at[at].get(mode="fill", fill_value=p)
+            return products(self, chosen, lists, indices.shape[0])
+
+        return rows
 
 
 def _fold(X: Sparse, visit: Callable[..., Any], start: Any, lanes: int = 1) -> Any:
@@ -248,7 +270,26 @@ def from_scipy(matrix: "scipy.sparse.sparray | scipy.sparse.spmatrix") -> Sparse
     cols = np.repeat(np.arange(p, dtype=np.int32), np.diff(csc.indptr))
     data = csc.data if np.issubdtype(csc.data.dtype, np.floating) else csc.data.astype(float)
     rows = jnp.asarray(csc.indices, jnp.int32)
-    return Sparse(jnp.asarray(data), rows, jnp.asarray(cols), (n, p))
+    order = order_by_row(csc)
+    by_row = None if order is None else jnp.asarray(order)
+    return Sparse(jnp.asarray(data), rows, jnp.asarray(cols), (n, p), by_row)
+
+
+def order_by_row(csc: "scipy.sparse.csc_array") -> Int[np.ndarray, " nnz"] | None:
+    """What sorts the entries of a canonical matrix by row, if that is of use."""
+    import scipy.sparse
+
+    n, p = csc.shape  # type: ignore[misc]  # SciPy's stubs leave it open
+    if not _is_sparse(csc.nnz, n, p):
+        return None
+    entries = np.arange(csc.nnz, dtype=np.int32), csc.indices[: csc.nnz], csc.indptr
+    # A change of format, because sorting takes longer.
+    return scipy.sparse.csc_array(entries, shape=(n, p)).tocsr().data
+
+
+def _is_sparse(entries: int, n: int, p: int) -> bool:
+    """Whether forming columns takes longer for their products than listing their entries."""
+    return entries <= _DENSEST * n * p
 
 
 def from_bcoo(matrix: "jsparse.BCOO") -> Sparse:
@@ -262,4 +303,6 @@ def from_bcoo(matrix: "jsparse.BCOO") -> Sparse:
     rows, cols = matrix.indices[order, 0], matrix.indices[order, 1]
     # Padding entries point one past the end: they become zeros in the last place.
     data = jnp.where((rows < n) & (cols < p), matrix.data[order], 0.0)
-    return Sparse(data, jnp.minimum(rows, n - 1), jnp.minimum(cols, p - 1), (n, p))
+    rows, cols = jnp.minimum(rows, n - 1), jnp.minimum(cols, p - 1)
+    by_row = jnp.argsort(rows).astype(rows.dtype) if _is_sparse(rows.size, n, p) else None
+    return Sparse(data, rows, cols, (n, p), by_row)

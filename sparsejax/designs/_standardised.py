@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..losses import Squared
-from ._base import AbstractDerivedDesign, AbstractDesign
+from ._base import AbstractDerivedDesign, AbstractDesign, GramRows, less
 from ._convert import as_design
 
 
@@ -60,6 +60,19 @@ class Standardised(AbstractDerivedDesign):
     def columns(self, indices: Int[Array, " k"]) -> Float[Array, "k n"]:
         mean, scale = self._of(indices)
         return ((self.base.columns(indices) - mean[:, None]).T / scale).T
+
+    @property
+    def gram_from(self) -> float:
+        return self.base.gram_from
+
+    def gram_rows(self, indices: Int[Array, " k"], row_weights: Float[Array, " n"]) -> GramRows:
+        mean, scale = self._of(indices)
+        total = self.base.rmatvec(row_weights).at[indices].get(mode="fill", fill_value=0.0)
+        cross = total - jnp.sum(row_weights) * mean / 2
+        rows = less(self.base.gram_rows(indices, row_weights), mean[:, None], cross[:, None])
+        if self.scale is None:
+            return rows
+        return lambda at: rows(at) / scale / jnp.atleast_1d(scale)[at, None]
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         cross = self.base.rmatvec(row_weights)

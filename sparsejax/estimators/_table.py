@@ -8,6 +8,7 @@ import scipy.sparse
 from jaxtyping import Array, Float
 
 from ..designs import AbstractDesign, Dense, Sparse
+from ..designs._sparse import order_by_row
 
 _SMALL = 2**16  # entries of a table that is solved in less time than it takes to notice
 
@@ -91,9 +92,13 @@ def _sparse(X: Any, rows: int, features: int) -> Sparse:
     step = max(1024, 1 << max(X.nnz.bit_length() - 4, 0))
     padding = (0, -X.nnz % step if X.nnz else step)
     columns = np.repeat(np.arange(X.shape[1], dtype=np.int32), np.diff(X.indptr))
+    order = order_by_row(X)
+    zeros = np.arange(X.nnz, X.nnz + padding[1], dtype=np.int32)
     return Sparse(
         jnp.asarray(np.pad(X.data[: X.nnz], padding)),
-        jnp.asarray(np.pad(X.indices[: X.nnz].astype(np.int32), padding)),
+        # In the last row, so that the order by row is one.
+        jnp.asarray(np.pad(X.indices[: X.nnz].astype(np.int32), padding, constant_values=rows - 1)),
         jnp.asarray(np.pad(columns, padding, constant_values=features - 1)),
         (rows, features),
+        None if order is None else jnp.asarray(np.append(order, zeros)),
     )

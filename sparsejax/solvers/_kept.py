@@ -2,6 +2,7 @@
 
 import abc
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import equinox as eqx
@@ -151,8 +152,7 @@ class KeptGram(AbstractKept):
 
 def _is_cheap(problem: Problem, width: Any) -> Any:
     """Whether the Gram matrix of so many features may as well be formed anew."""
-    few = width <= math.isqrt(_CHEAP // problem.X.shape[0])
-    return few | (width > problem.X.gram_from)
+    return width <= math.isqrt(_CHEAP // problem.X.shape[0])
 
 
 def _formed(
@@ -162,11 +162,29 @@ def _formed(
     p = problem.X.shape[1]
     if (p if index is None else index.shape[0]) > problem.X.gram_from:
         chosen = jnp.arange(p) if index is None else index
-        own = problem.X.gram(chosen, problem.loss.row_weights(problem.y))
+        own = problem.X.gram_rows(chosen, problem.loss.row_weights(problem.y))
+        own = own(jnp.arange(chosen.shape[0]))
     else:
         columns = problem.X.all_columns() if index is None else problem.X.columns(index)
         own = problem.loss.own_gram(columns, problem.y)
     return jax.lax.dynamic_update_slice(gram, own, (0, 0))
+
+
+def _products(
+    problem: Problem, index: Int[Array, " w"]
+) -> Callable[[Int[Array, " b"]], Float[Array, "w b"]]:
+    """What finds columns of the Gram matrix of these features, given their places among them."""
+    if index.shape[0] > problem.X.gram_from:
+        found = problem.X.gram_rows(index, problem.loss.row_weights(problem.y))
+        return lambda places: found(places).T
+    columns = problem.X.columns(index)
+
+    def of(places: Int[Array, " b"]) -> Float[Array, "w b"]:
+        fresh = columns.at[places].get(mode="fill", fill_value=0.0)
+        # This way around, a narrow block takes no longer a row than a wide one.
+        return problem.loss.gram(columns, fresh, problem.y)
+
+    return of
 
 
 def _exchange(
@@ -193,12 +211,10 @@ def _exchange(
     rows = jnp.pad(free, (0, blocks * _BLOCK - width), constant_values=size).reshape(blocks, -1)
 
     def update(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        columns = problem.X.columns(index)
+        products = _products(problem, index)
 
         def fill(i: Int[Array, ""], gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-            fresh = columns.at[rows[i]].get(mode="fill", fill_value=0.0)
-            # This way around, a narrow block takes no longer a row than a wide one.
-            block = problem.loss.gram(columns, fresh, problem.y)
+            block = products(rows[i])
             gram = gram.at[:width, rows[i]].set(block, mode="drop")
             return gram.at[rows[i], :width].set(block.T, mode="drop")
 
