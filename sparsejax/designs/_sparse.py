@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _CHUNK = 2**14  # entries that are looked at together
 _LANES = 4
 _RUN = 2**8  # entries of one column that are looked at together
-_DENSEST = 0.01  # share of entries up to which columns are not formed for their products ...
-_LISTING = 1500  # ... of which as many take as long as listing one entry by its sample
+_DENSEST = 0.01  # share of entries up to which columns need not be formed for their products
+_LISTING = 6000  # products of formed columns that take as long as an entry and its pairs
 
 
 class Sparse(AbstractDesign):
