@@ -1,5 +1,6 @@
 """Tangents of solutions through the generalised support."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +10,8 @@ from jaxtyping import Array, Float, Int
 
 from ._modules import replace
 from ._problem import Problem
-from .losses import AbstractQuadraticLoss, Equality, Squared
+from .designs._gram import gram
+from .losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality, Squared
 from .penalties import L1
 from .solvers._gram import switch_width
 
@@ -71,13 +73,13 @@ def _tangent_on(
 
     def optimality(problem: Problem) -> tuple[Float[Array, " k"], Float[Array, " p"]]:
         pinned = problem.penalty.anchor(coef)
-        columns = problem.X.columns(index)
-        predictions = moving @ columns + problem.predict_zero()
+        predict, pull = _products(problem, index)
+        predictions = predict(moving) + problem.predict_zero()
         if pinned is None:
             pinned = jnp.zeros_like(coef)
         else:
             predictions = predictions + problem.X.matvec(pinned)
-        gradient = columns @ problem.loss.gradient(predictions, problem.y)
+        gradient = pull(problem.loss.gradient(predictions, problem.y))
         slope = problem.penalty.restrict(index).local_gradient(moving)
         return jnp.where(inside, gradient + slope, 0.0), pinned
 
@@ -90,24 +92,53 @@ def _tangent_on(
     return pinned_dot.at[index].add(tangent, mode="drop")
 
 
+def _products(
+    problem: Problem, index: Int[Array, " k"]
+) -> tuple[Callable[[Array], Float[Array, " n"]], Callable[[Array], Float[Array, " k"]]]:
+    """Of the chosen columns, and of their transpose."""
+    X = problem.X
+    if index.shape[0] <= X.gram_from:
+        columns = X.columns(index)
+        return lambda w: w @ columns, lambda r: columns @ r
+    return (
+        lambda w: X.combine(index, w),
+        lambda r: X.rmatvec(r).at[index].get(mode="fill", fill_value=0.0),
+    )
+
+
 def _hessian(
     index: Int[Array, " k"], problem: Problem, coef: Float[Array, " p"], inside: Array
 ) -> Float[Array, "k k"]:
-    columns = problem.X.columns(index)
+    hessian = _hessian_of_loss(index, problem, coef)
     moving = coef.at[index].get(mode="fill", fill_value=0.0)
-    loss, y = problem.loss, problem.y
-    if isinstance(loss, AbstractQuadraticLoss):
-        hessian = loss.gram(columns, columns, y)
-    else:
-        predictions = problem.predict(coef)
-
-        def curved(direction: Float[Array, " n"]) -> Float[Array, " n"]:
-            return jax.jvp(lambda z: loss.gradient(z, y), (predictions,), (direction,))[1]
-
-        hessian = columns @ jax.vmap(curved)(columns).T
     curvature = problem.penalty.restrict(index).hessian(moving).dense()
     used = inside[:, None] & inside
     return hessian + jnp.where(used, curvature, jnp.eye(index.shape[0], dtype=coef.dtype))
+
+
+def _hessian_of_loss(
+    index: Int[Array, " k"], problem: Problem, coef: Float[Array, " p"]
+) -> Float[Array, "k k"]:
+    loss, y = problem.loss, problem.y
+    predictions = problem.predict(coef)
+    separable, at = loss.settled(predictions, y)
+    diagonal = isinstance(separable, AbstractQuadraticLoss | AbstractPointwiseLoss)
+    if index.shape[0] > problem.X.gram_from and diagonal:
+        factors = separable.curvature(at, y)
+        hessian = gram(problem.X, index, factors)
+        if separable is loss:
+            return hessian
+        # Less what the intercept follows.
+        total = _products(problem, index)[1](factors)
+        return hessian - jnp.outer(total, total) / jnp.sum(factors)
+    columns = problem.X.columns(index)
+    if isinstance(loss, AbstractQuadraticLoss):
+        return loss.gram(columns, columns, y)
+
+    def curved(direction: Float[Array, " n"]) -> Float[Array, " n"]:
+        return jax.jvp(lambda z: loss.gradient(z, y), (predictions,), (direction,))[1]
+
+    return columns @ jax.vmap(curved)(columns).T
 
 
 def _solve_hessian(hessian: Float[Array, "k k"], rhs: Float[Array, " k"]) -> Float[Array, " k"]:

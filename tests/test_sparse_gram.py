@@ -1,5 +1,7 @@
 """Gram matrices of sparse designs, from what each sample has in the columns."""
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -102,3 +104,36 @@ def test_solutions_are_those_of_the_dense_matrix(loss, intercept, rng, monkeypat
     assert np.sum(found.coef != 0) > 64  # more than the first working set
     np.testing.assert_allclose(found.coef, expected.coef, atol=1e-8)
     np.testing.assert_allclose(found.intercept, expected.intercept, atol=1e-8)
+
+
+@pytest.mark.parametrize("loss", [sj.losses.Squared(), sj.losses.Logistic()], ids=["sq", "log"])
+def test_derivatives_are_those_of_the_dense_matrix(loss, rng, monkeypatch):
+    monkeypatch.setattr(_sparse, "_DENSEST", 1.0)
+    monkeypatch.setattr(_sparse, "_LISTING", 0)
+    n, p = 31, 9
+    X = scipy.sparse.csc_array(np.where(rng.random((n, p)) < 0.4, rng.normal(size=(n, p)), 0.0))
+    design, dense = sj.designs.as_design(X), jnp.asarray(X.toarray())
+    y = jnp.asarray(np.where(X @ np.arange(p) + rng.normal(size=n) > 0, 1.0, -1.0))
+    factors = jnp.asarray(rng.uniform(0.5, 1.5, size=n))
+
+    def size(strength, factors, X):
+        weighted = type(loss)(sample_weight=factors)
+        problem = sj.Problem(X, y, weighted, sj.penalties.L1(strength), fit_intercept=True)
+        return jnp.sum(sj.solve(problem, tol=1e-13).coef ** 2)
+
+    assert design.gram_from == 0
+    found, expected = (
+        jax.value_and_grad(size, (0, 1))(0.02, factors, each) for each in (design, dense)
+    )
+    assert found[0] > 0
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8), found, expected)
+    entry = X.data.size // 2
+    row, column = int(design.rows[entry]), int(design.cols[entry])
+    by_data = jax.grad(
+        lambda data: size(0.02, factors, eqx.tree_at(lambda d: d.data, design, data))
+    )(design.data)
+    of_dense = jax.grad(size, 2)(0.02, factors, dense)
+    np.testing.assert_allclose(by_data[entry], of_dense[row, column], rtol=1e-7)
+    # Reverse over reverse: what loops over entries do not take by themselves.
+    found, expected = (jax.grad(jax.grad(size))(0.02, factors, each) for each in (design, dense))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

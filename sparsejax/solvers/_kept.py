@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._problem import Problem
+from ..designs._gram import gram as gram_of
 from ._curvature import AbstractCurvature, Columns, Gram
 
 _BLOCK = 32  # rows that are updated at once
@@ -162,8 +163,7 @@ def _formed(
     p = problem.X.shape[1]
     if (p if index is None else index.shape[0]) > problem.X.gram_from:
         chosen = jnp.arange(p) if index is None else index
-        own = problem.X.gram_rows(chosen, problem.loss.row_weights(problem.y))
-        own = own(jnp.arange(chosen.shape[0]))
+        own = gram_of(problem.X, chosen, problem.loss.row_weights(problem.y))
     else:
         columns = problem.X.all_columns() if index is None else problem.X.columns(index)
         own = problem.loss.own_gram(columns, problem.y)
