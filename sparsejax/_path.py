@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ._arguments import checked_max_steps, checked_problem, checked_solver, checked_tol
 from ._arrays import as_inexact
 from ._certificate import Iterate, iterate_at, judged, reachable
-from ._checks import check_nonnegative
+from ._checks import check_integer, check_nonnegative, is_concrete
 from ._problem import Problem, project_intercept
 from ._solution import RESULTS, require_success
 from ._solve import result_of, strength_max
@@ -103,12 +103,17 @@ def checked_strengths(
         if strengths.shape[0] == 0:
             raise ValueError("`strengths` must not be empty.")
         return strengths.astype(problem.X.dtype)
-    if num < 1:
-        raise ValueError(f"`num` must be at least 1; got {num}.")
+    check_integer("num", num)
     if not 0 < ratio <= 1:
         raise ValueError(f"`ratio` must lie in (0, 1]; got {ratio}.")
     factors = np.geomspace(1.0, ratio, num) if num > 1 else np.ones(1)
-    return strength_max(problem) * jnp.asarray(factors, problem.X.dtype)
+    largest = strength_max(problem)
+    if is_concrete(largest) and not np.isfinite(largest):
+        raise ValueError(
+            "No strength makes every coefficient zero (a ridge penalty never does): pass "
+            "`strengths`."
+        )
+    return largest * jnp.asarray(factors, problem.X.dtype)
 
 
 @eqx.filter_jit

@@ -6,13 +6,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ._arrays import as_inexact, cast_floats
 from ._checks import check_finite
 from ._modules import invoke, replace
 from ._together import largest
-from .designs import AbstractDesign, Standardised, as_design
+from .designs import AbstractDesign, Dense, Sparse, Standardised, as_design
+from .designs._base import underlying
 from .designs._several import matvec
 from .losses import (
     AbstractLoss,
@@ -24,7 +25,7 @@ from .losses import (
 )
 from .losses._profiled import Profiled
 from .losses._profiled_kinks import ProfiledKinks
-from .penalties import AbstractPenalty
+from .penalties import AbstractGroupSeparablePenalty, AbstractPenalty
 
 _SQUARED = Squared()
 _FEW = 256  # columns that are gathered sooner than all of X is read
@@ -233,8 +234,28 @@ def project_intercept(problem: Problem) -> tuple[Problem, Centring | Profiling |
     centring = Centring(problem.X.rmatvec(weights), weights @ problem.y)
     centred = replace(
         problem,
-        X=Standardised(problem.X, centring.feature_mean),
+        X=Standardised(problem.X, centring.feature_mean, _without_constants(problem, weights)),
         y=problem.y - centring.target_mean,
         fit_intercept=False,
     )
     return centred, centring
+
+
+def _without_constants(problem: Problem, weights: Float[Array, " n"]) -> Float[Array, " p"] | None:
+    """Scales of the centred features: infinite for what is constant and has no penalty.
+
+    Centred, such a column is nothing but rounding, and no penalty keeps solvers from dividing by
+    it. As zero it does what it can do beside an intercept: nothing.
+    """
+    penalty, X = problem.penalty, problem.X
+    known = isinstance(underlying(X), Dense | Sparse)
+    if not known or not isinstance(penalty, AbstractGroupSeparablePenalty):
+        return None
+    free = jnp.broadcast_to(penalty.is_free(), X.shape[1:])
+
+    def constant() -> Bool[Array, " p"]:
+        _, variance, rounding = X.mean_and_variance(weights)
+        return free & (variance <= rounding)
+
+    nothing = jax.lax.cond(largest(jnp.any(free)), constant, lambda: jnp.zeros_like(free))
+    return jnp.where(nothing, jnp.inf, jnp.ones(X.shape[1], X.dtype))

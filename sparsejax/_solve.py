@@ -98,6 +98,8 @@ def solve(
     problem = checked_problem(problem)
     solver = _AUTO if solver is None else solver
     adjoint = _IMPLICIT if adjoint is None else adjoint
+    if not isinstance(adjoint, AbstractAdjoint):
+        raise TypeError(f"`adjoint` must be a sparsejax adjoint, as Implicit(); got {adjoint!r}.")
     goal = checked_tol(tol, problem.X.dtype)
     limit = checked_max_steps(max_steps)
     start = None if init is None else checked_init(init, problem)

@@ -243,3 +243,18 @@ def test_standardise():
     for weights in (np.ones(N + 1), -np.ones(N), np.zeros(N), _replaced(np.ones(N), np.nan)):
         with pytest.raises(ValueError, match="`sample_weight`"):
             sj.designs.standardise(X, sample_weight=weights)
+
+
+def test_adjoint_that_is_a_class():
+    with pytest.raises(TypeError, match="`adjoint` must be a sparsejax adjoint"):
+        sj.solve(_problem(), adjoint=sj.Implicit)
+
+
+def test_path_of_a_penalty_that_keeps_every_coefficient():
+    ridge = penalties.ElasticNet(1.0, 0.0)
+    for run in (sj.path, sj.resampling.cross_validate):
+        with pytest.raises(ValueError, match="pass `strengths`"):
+            run(_problem(penalty=ridge))
+    for num in (2.5, 0):
+        with pytest.raises(ValueError, match="`num` must be a positive integer"):
+            sj.path(_problem(), num=num)

@@ -190,3 +190,21 @@ def test_what_models_do_not_take_goes_to_fista():
     # 3 · 30 000 rows of contrasts, of which a working set of 1200 columns would take .8 GiB.
     many = make(penalties.L1(0.1), np.ones((30_000, 300), np.float32), np.arange(30_000) % 4)
     assert isinstance(solvers.Auto().choose(many), solvers.FISTA)
+
+
+def test_derivatives_of_intercepts():
+    """Along the constants, where the loss does not change, they sum to zero as intercepts do."""
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(40, 5)), rng.integers(0, 4, 40)
+
+    def intercepts(strength):
+        # Unique coefficients, which those of an L1 penalty alone need not be.
+        penalty = sj.penalties.ElasticNet(strength, 0.9)
+        problem = sj.Problem(X, labels, sj.losses.Multinomial(), penalty, True)
+        return sj.solve(problem, tol=1e-14, throw=False).intercept
+
+    step = 1e-5
+    expected = (intercepts(0.03 + step) - intercepts(0.03 - step)) / (2 * step)
+    np.testing.assert_allclose(jnp.sum(intercepts(0.03)), 0.0, atol=1e-14)
+    np.testing.assert_allclose(jax.jacfwd(intercepts)(0.03), expected, rtol=1e-5)
+    np.testing.assert_allclose(jax.jacrev(intercepts)(0.03), expected, rtol=1e-5)

@@ -125,9 +125,14 @@ def test_formats_agree(table, numbers, tmp_path):
     np.savez(tmp_path / "data.npz", X=X, y=y, feature_names=list("abcdef"))
     rows = np.column_stack([X, y])
     semicolons = write_csv(tmp_path / "euro.csv", [*"abcdef", "price"], rows, delimiter=";")
+    # A blank line before the header, commas in quoted names, and the index that pandas writes.
+    numbered = np.column_stack([np.arange(len(rows)), rows])
+    odd = write_csv(tmp_path / "odd.csv", ["", *"abcdef", "x,y"], numbered, delimiter=";")
+    odd.write_text("\n" + odd.read_text().replace("x,y", '"x,y"'))
     calls = [
         (table, "--target", "price"),
         (semicolons, "--target", "price"),
+        (odd, "--target", "x,y", "--drop", ""),
         (tmp_path / "data.parquet", "--target", "price", "--drop", "id"),
         (tmp_path / "data.npz",),
     ]
@@ -172,6 +177,7 @@ PRICE = ["--target", "price"]
         (_csv("1,2,3\n" + ROWS), "t.csv", PRICE, ["must name the columns"]),
         (_csv("a,a,price\n" + ROWS), "t.csv", PRICE, ["'a' occurs more than once"]),
         (_csv("a,b,price\n1,2,3\n4,5\n"), "t.csv", PRICE, ["row 2 has 2 cells"]),
+        (_csv(",a,price\n" + ROWS), "t.csv", PRICE, ["column 1 has no name", "--drop ''"]),
         (
             _csv("age,city,price\n1,,2\n2,Oslo,3\n"),
             "t.csv",
@@ -203,6 +209,12 @@ PRICE = ["--target", "price"]
         ),
         (_npz(X=np.eye(3)), "t.npz", [], ["no array 'y'"]),
         (_npz(X=np.eye(3), y=np.ones(2)), "t.npz", [], ["(3, 3)", "(2,)"]),
+        (
+            _npz(X=np.eye(3), y=np.arange(3), feature_names=["a"]),
+            "t.npz",
+            [],
+            ["feature_names must have 3 entries"],
+        ),
         (_npz(X=np.array([["a"]]), y=np.ones(1)), "t.npz", [], ["'X' does not hold real numbers"]),
         (_npz(X=np.eye(3), y=np.arange(3)), "t.npz", ["--drop", "x0"], ["--drop is for tables"]),
         (lambda f: (f / "t.npz").write_text("no"), "t.npz", [], ["not an NPZ archive"]),

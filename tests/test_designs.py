@@ -267,3 +267,21 @@ def test_operator_of_the_wrong_shape_is_refused():
     operator = lx.FunctionLinearOperator(lambda w: w.sum(0), structure)
     with pytest.raises(ValueError, match="`X`"):
         sj.designs.as_design(operator)
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, scipy.sparse.csc_array], ids=["dense", "sparse"])
+def test_single_precision_deviations_far_from_zero(wrap, rng):
+    X = rng.normal(size=(5000, 4)) * [1.0, 10.0, 0.01, 1.0] + [0.0, 2000.0, 5.0, 1.0]
+    X[rng.random(X.shape) < [0.0, 0.0, 0.0, 0.9]] = 0.0  # the last is sparse
+    X = np.column_stack([X, np.full(5000, 1234.567), np.full(5000, 0.1)]).astype(np.float32)
+    expected = X.astype(float)
+    found = sj.designs.standardise(wrap(X))
+    np.testing.assert_allclose(found.scale, [*expected.std(axis=0)[:4], 0.0, 0.0], rtol=1e-4)
+    np.testing.assert_allclose(found.mean, expected.mean(axis=0), rtol=1e-6, atol=1e-6)
+    again = sj.designs.standardise(found)
+    np.testing.assert_allclose(again.scale, [1, 1, 1, 1, 0, 0], rtol=1e-4)
+
+
+def test_half_precision_becomes_single():
+    for dtype in (np.float16, jnp.bfloat16):
+        assert sj.designs.as_design(jnp.eye(3, dtype=dtype)).dtype == jnp.float32

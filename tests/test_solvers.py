@@ -277,6 +277,28 @@ def test_standardised_design_equals_standardised_columns():
     np.testing.assert_allclose(first.intercept, second.intercept, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["first", "all", "group"])
+@pytest.mark.parametrize("value", [0.1, 1e5 / 3])
+def test_constant_column_without_a_penalty_does_nothing(name, value, rng):
+    X = rng.normal(size=(60, 6))
+    X[:, 0] = value
+    y = X[:, 1] - 2 * X[:, 2] + 3 + 0.3 * rng.normal(size=60)
+    groups = np.repeat(np.arange(3), 2)
+    penalty = {
+        "first": sj.penalties.L1(0.05, weights=np.array([0.0, 1, 1, 1, 1, 1])),
+        "all": sj.penalties.L1(0.0),
+        "group": sj.penalties.GroupL2(0.05, groups, weights=np.array([0.0, 1, 1])),
+    }[name]
+    found = sj.solve(sj.Problem(X, y, penalty=penalty, fit_intercept=True), tol=1e-12)
+    assert found.coef[0] == 0
+    if name == "group":
+        return
+    without = {"first": sj.penalties.L1(0.05), "all": penalty}[name]
+    rest = sj.solve(sj.Problem(X[:, 1:], y, penalty=without, fit_intercept=True), tol=1e-12)
+    np.testing.assert_allclose(found.coef[1:], rest.coef, atol=1e-8)
+    np.testing.assert_allclose(found.intercept, rest.intercept, atol=1e-8)
+
+
 @every_solver
 @pytest.mark.parametrize("case", ["zero", "constant", "duplicate"])
 def test_degenerate_columns(solver, case):

@@ -289,8 +289,45 @@ def test_tuning_again_compiles_nothing_and_shows_progress(data):
 def test_folds_are_checked(data):
     with pytest.raises(ValueError, match="made for 4 samples"):
         tune(lasso(data), Folds(np.ones((2, 4)), np.ones((2, 4))), steps=1)
-    with pytest.raises(ValueError, match="`steps` must be at least 1"):
+    with pytest.raises(ValueError, match="`steps` must be a positive integer"):
         tune(lasso(data), KFold(3), steps=0)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_weights_of_folds_are_checked(bad):
+    good = np.ones((2, 4))
+    for name, folds in (("train", (bad * good, good)), ("test", (good, bad * good))):
+        with pytest.raises(ValueError, match=f"`{name}` must be nonnegative and finite"):
+            Folds(*folds)
+    with pytest.raises(ValueError, match="`test` must hold a positive weight in every fold"):
+        Folds(good, np.array([[1, 0, 0, 0], [0, 0, 0, 0]]))
+
+
+def test_held_out_samples_have_their_own_offset(data):
+    X, y = data
+    offset = np.linspace(-2.0, 3.0, len(y))
+    problem = lasso((X[:20], y[:20]), offset=offset[:20])
+    fit = sj.solve(problem, tol=1e-10)
+    predictions = X[20:] @ fit.coef + fit.intercept + offset[20:]
+    found = value_of(Holdout(X[20:], y[20:], offset[20:]), problem)
+    np.testing.assert_allclose(found, np.mean((predictions - y[20:]) ** 2) / 2, rtol=1e-7)
+    with pytest.raises(ValueError, match="Holdout needs an `offset`"):
+        tune(problem, Holdout(X[20:], y[20:]))
+
+
+def test_held_out_samples_are_checked(data):
+    X, y = data
+    labels = np.arange(len(y)) % 3
+    problem = sj.Problem(X, labels, sj.losses.Multinomial(), sj.penalties.L1(0.05))
+    tuned = tune(problem, Holdout(X[:9], labels[:9]), steps=2, tol=1e-6)
+    assert np.isfinite(tuned.history.values).any()
+    with pytest.raises(ValueError, match="the `X` of Holdout must have"):
+        tune(problem, Holdout(X[:9, 1:], labels[:9]))
+    signs = sj.Problem(X, np.sign(y), sj.losses.Logistic(), sj.penalties.L1(0.05))
+    with pytest.raises(ValueError, match="`y` must hold the labels"):
+        tune(signs, Holdout(X, y))
+    with pytest.raises(ValueError, match="`y` contains NaN"):
+        Holdout(X, np.nan * y)
 
 
 def test_trust_steps_on_a_quadratic():

@@ -122,14 +122,20 @@ def _number(cell: str) -> float | None:
 
 def _read_csv(path: Path, target: str | None, drop: Sequence[str]) -> Table:
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        first = stream.readline()
-        delimiter = max(",;\t", key=first.count)
+        first = next((line for line in stream if line.strip()), "")
+        # That which makes the most cells: quoted ones may hold the others.
+        delimiter = max(",;\t", key=lambda mark: len(next(csv.reader([first], delimiter=mark), ())))
         stream.seek(0)
         rows = [row for row in csv.reader(stream, delimiter=delimiter) if row]
     if not rows:
         raise UserError(f"{path.name}: the table is empty.")
     header = [cell.strip() for cell in rows.pop(0)]
     _check_header(header, path.name)
+    if "" in header and "" not in drop:
+        raise UserError(
+            f"{path.name}: column {header.index('') + 1} has no name; give it one or, if it is the "
+            "index that pandas writes, leave it out with --drop ''."
+        )
     for i, row in enumerate(rows):
         if len(row) != len(header):
             raise UserError(
@@ -194,8 +200,13 @@ def _read_npz(path: Path, target: str | None, drop: Sequence[str]) -> Table:
             f"{y.shape}."
         )
     names = arrays.get("feature_names")
-    if names is None or names.shape != X.shape[1:]:
+    if names is None:
         names = np.array([f"x{j}" for j in range(X.shape[1])])
+    if names.shape != X.shape[1:]:
+        raise UserError(
+            f"{path.name}: feature_names must have {X.shape[1]} entries, one for each column of X, "
+            f"not the shape {names.shape}."
+        )
     return Table(
         X.astype(np.float64), y.astype(np.float64), tuple(map(str, names.tolist())), target
     )

@@ -6,9 +6,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from .._arrays import inexact
+from .._arrays import inexact, optional_inexact
+from .._checks import check_finite, is_concrete, values_of
+from .._modules import replace
 from .._problem import Problem, predict_sparse
 from .._solution import RESULTS, Solution
 from .._solve import solve
@@ -18,6 +21,11 @@ from ..designs._several import matvec
 
 class AbstractCriterion(eqx.Module):
     """A number that says how well the solution of a problem predicts."""
+
+    def checked(self, problem: Problem) -> "AbstractCriterion":
+        """The same criterion; ``ValueError`` where it does not fit the problem."""
+        del problem
+        return self
 
     @abc.abstractmethod
     def start(self, problem: Problem) -> Float[Array, "..."]:
@@ -42,6 +50,8 @@ class Holdout(AbstractCriterion):
     ----------
     X, y
         The (m, p) design and the targets kept aside, as the problem's loss takes them.
+    offset
+        (m, …) known parts of their predictions, where the problem has an offset.
 
     Examples
     --------
@@ -53,12 +63,31 @@ class Holdout(AbstractCriterion):
 
     X: AbstractDesign = eqx.field(converter=as_design)
     y: Float[Array, "m ..."] = eqx.field(converter=inexact("y"))
+    offset: Float[Array, "m ..."] | None = eqx.field(
+        default=None, converter=optional_inexact("offset")
+    )
 
     def __check_init__(self) -> None:
-        if self.y.shape[:1] != self.X.shape[:1]:
+        for name, values in (("y", self.y), ("offset", self.offset)):
+            if values is not None and values.shape[:1] != self.X.shape[:1]:
+                raise ValueError(
+                    f"`{name}` must have {self.X.shape[0]} rows, as `X` has; got shape "
+                    f"{values.shape}."
+                )
+            if values is not None:
+                check_finite(name, values)
+
+    def checked(self, problem: Problem) -> "Holdout":
+        if self.X.shape[1] != problem.X.shape[1]:
             raise ValueError(
-                f"`y` must have {self.X.shape[0]} rows, as `X` has; got shape {self.y.shape}."
+                f"the `X` of Holdout must have {problem.X.shape[1]} features, as the problem has; "
+                f"got {self.X.shape[1]}."
             )
+        if (self.offset is None) != (problem.offset is None):
+            raise ValueError(
+                "Holdout needs an `offset` where the problem has one, and none where it has none."
+            )
+        return replace(self, y=problem.loss.targets(self.y))
 
     def start(self, problem: Problem) -> Float[Array, "p ..."]:
         return jnp.zeros(problem.coef_shape, problem.X.dtype)
@@ -68,6 +97,8 @@ class Holdout(AbstractCriterion):
     ) -> tuple[Float[Array, ""], Float[Array, "p ..."]]:
         solution = solve(problem, init=init, tol=tol, throw=False)
         predictions = matvec(self.X, solution.coef) + solution.intercept
+        if self.offset is not None:
+            predictions = predictions + self.offset.astype(predictions.dtype)
         loss = problem.loss.reweighted(None)
         error = loss.value(predictions, loss.targets(self.y.astype(init.dtype)))
         return valid_or_infinite(error, solution), solution.coef
@@ -100,6 +131,17 @@ class Folds(AbstractCriterion):
                 "`train` and `test` must be matrices of the same shape (folds, samples); got "
                 f"{self.train.shape} and {self.test.shape}."
             )
+        for name, weights in (("train", self.train), ("test", self.test)):
+            if is_concrete(weights):
+                values = values_of(weights)
+                if not np.all((values >= 0) & np.isfinite(values)):
+                    raise ValueError(f"`{name}` must be nonnegative and finite.")
+                if not np.all(np.any(values > 0, axis=1)):
+                    raise ValueError(f"`{name}` must hold a positive weight in every fold.")
+
+    def checked(self, problem: Problem) -> "Folds":
+        self.check(problem)
+        return self
 
     def check(self, problem: Problem) -> None:
         """``ValueError`` for folds of another number of samples."""

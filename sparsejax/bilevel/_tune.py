@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._arguments import checked_problem
-from .._checks import is_concrete
+from .._checks import check_integer, is_concrete
 from .._modules import select
 from .._problem import Problem
 from .._solution import Solution
@@ -138,8 +138,8 @@ def tune(
     problem = checked_problem(problem)
     if not isinstance(criterion, AbstractCriterion):
         raise TypeError(f"`criterion` must be a sparsejax criterion; got {criterion!r}.")
-    if steps < 1:
-        raise ValueError(f"`steps` must be at least 1; got {steps}.")
+    criterion = criterion.checked(problem)
+    check_integer("steps", steps)
     if where is None:
         if not isinstance(problem.penalty, AbstractStrengthPenalty):
             raise TypeError(

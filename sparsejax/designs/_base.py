@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 GramRows = Callable[[Int[Array, " b"]], Float[Array, "b k"]]
+Moments = tuple[Float[Array, " p"], Float[Array, " p"], Float[Array, " p"]]
 
 
 class AbstractDesign(eqx.Module):
@@ -53,6 +54,12 @@ class AbstractDesign(eqx.Module):
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         """Σ_i row_weights_i X_ij² for every column j."""
 
+    def mean_and_variance(self, row_weights: Float[Array, " n"]) -> Moments:
+        """Of every column by weights that sum to one, and the variance that is only rounding."""
+        mean, squares = self.rmatvec(row_weights), self.square_norms(row_weights)
+        rounding = 4 * self.shape[0] * jnp.finfo(self.dtype).eps * squares
+        return mean, jnp.maximum(squares - mean**2, 0.0), rounding
+
     @property
     def gram_from(self) -> float:
         """The number of columns beyond which ``gram_rows`` takes less than all their products."""
@@ -74,6 +81,17 @@ def less(rows: GramRows, a: Float[Array, "k q"], b: Float[Array, "k q"]) -> Gram
         return rows(at) - own_a @ b.T - own_b @ a.T
 
     return remaining
+
+
+def centred_variance(
+    mean: Float[Array, " p"], off: Float[Array, " p"], squares: Float[Array, " p"]
+) -> Moments:
+    """``mean_and_variance`` from how far entries are off a first mean, and the squares of that.
+
+    A constant column is off by the rounding of its mean alone.
+    """
+    rounding = (4 * jnp.finfo(mean.dtype).eps * mean) ** 2
+    return mean + off, jnp.maximum(squares - off**2, 0.0), rounding
 
 
 class AbstractDerivedDesign(AbstractDesign):

@@ -55,7 +55,8 @@ def _wrap(X: Any) -> AbstractDesign:
     if array.ndim != 2:
         shape = array.shape[::-1]
         raise ValueError(f"`X` must be a matrix (samples, features); got shape {shape}.")
-    return Dense(array)
+    # In half precision no factorisation is to be had.
+    return Dense(array.astype(jnp.promote_types(array.dtype, jnp.float32)))
 
 
 def _wrap_sparse(X: Any) -> AbstractDesign | None:

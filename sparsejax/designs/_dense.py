@@ -5,7 +5,7 @@ from jaxtyping import Array, Float, Int
 
 from .._checks import check_finite
 from .._compensated import compensated_dot
-from ._base import AbstractDesign
+from ._base import AbstractDesign, Moments, centred_variance
 
 
 class Dense(AbstractDesign):
@@ -64,3 +64,8 @@ class Dense(AbstractDesign):
 
     def square_norms(self, row_weights: Float[Array, " n"]) -> Float[Array, " p"]:
         return self.features**2 @ row_weights
+
+    def mean_and_variance(self, row_weights: Float[Array, " n"]) -> Moments:
+        mean = self.features @ row_weights
+        off = self.features - mean[:, None]
+        return centred_variance(mean, off @ row_weights, off**2 @ row_weights)

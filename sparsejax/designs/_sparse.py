@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._checks import check_finite, is_concrete, values_of
-from ._base import AbstractDesign, GramRows
+from ._base import AbstractDesign, GramRows, Moments, centred_variance
 from ._sparse_gram import lists_of, products
 
 if TYPE_CHECKING:
@@ -82,6 +82,18 @@ class Sparse(AbstractDesign):
         # Duplicate entries would have to be added before squaring: constructors remove them.
         terms = row_weights[self.rows] * self.data**2
         return jax.ops.segment_sum(terms, self.cols, self._shape[1])
+
+    def mean_and_variance(self, row_weights: Float[Array, " n"]) -> Moments:
+        n, p = self._shape
+        sums = lambda x: jax.ops.segment_sum(x, self.cols, p)  # noqa: E731
+        held = self.data != 0  # the others may be padding
+        weights = jnp.where(held, row_weights[self.rows], 0.0)
+        mean = self.rmatvec(row_weights)
+        off, rest = self.data - mean[self.cols], jnp.sum(row_weights) - sums(weights)
+        # What the rows without an entry weigh: exactly nothing, where there is none.
+        rest = jnp.where(sums(held.astype(jnp.int32)) == n, 0.0, jnp.maximum(rest, 0.0))
+        squares = sums(weights * off**2) + rest * mean**2
+        return centred_variance(mean, sums(weights * off) - rest * mean, squares)
 
     @property
     def gram_from(self) -> float:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..losses import Squared
-from ._base import AbstractDerivedDesign, AbstractDesign, GramRows, less
+from ._base import AbstractDerivedDesign, AbstractDesign, GramRows, Moments, less
 from ._convert import as_design
 
 
@@ -61,6 +61,11 @@ class Standardised(AbstractDerivedDesign):
         mean, scale = self._of(indices)
         return ((self.base.columns(indices) - mean[:, None]).T / scale).T
 
+    def mean_and_variance(self, row_weights: Float[Array, " n"]) -> Moments:
+        mean, *squares = self.base.mean_and_variance(row_weights)
+        variance, rounding = (self._divide(self._divide(x)) for x in squares)
+        return self._divide(mean - self.mean), variance, rounding
+
     @property
     def gram_from(self) -> float:
         return self.base.gram_from
@@ -110,10 +115,8 @@ def standardise(
     samples = jnp.zeros(n, base.dtype)
     loss.check(samples)
     weights = loss.row_weights(samples).astype(base.dtype)
-    mean = base.rmatvec(weights)
-    variance = Standardised(base, mean).square_norms(weights)
+    mean, variance, rounding = base.mean_and_variance(weights)
     # A constant column is known by a variance that is nothing but rounding.
-    rounding = 4 * n * jnp.finfo(base.dtype).eps * base.square_norms(weights)
     deviation = jnp.where(variance > rounding, jnp.sqrt(variance), 0.0)
     return Standardised(
         base, mean if centre else jnp.zeros_like(mean), deviation if scale else None

@@ -27,6 +27,8 @@ class AbstractLoss(eqx.Module):
     has_dual_on_ray: ClassVar[bool] = False
     # Whether it is so in z: then it does not fall along any ray without an end.
     is_piecewise_quadratic: ClassVar[bool] = False
+    # Whether it stays the same if all predictions of a sample grow alike.
+    ignores_shifts: ClassVar[bool] = False
 
     def __check_init__(self) -> None:
         if self.sample_weight is None:

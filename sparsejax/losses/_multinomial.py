@@ -1,5 +1,7 @@
 """Multinomial logistic regression."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -43,6 +45,8 @@ class Multinomial(AbstractSmoothLoss):
     identity (D. Böhning, Multinomial logistic regression algorithm, 1992). The Fenchel–Young gap
     is the Kullback–Leibler divergence from π to the probabilities that the dual stands for.
     """
+
+    ignores_shifts: ClassVar[bool] = True
 
     sample_weight: Float[Array, " n"] | None = eqx.field(
         default=None, converter=optional_inexact("sample_weight")

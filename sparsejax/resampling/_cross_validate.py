@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._arguments import checked_problem
@@ -127,7 +128,7 @@ def cross_validate(
 
 
 def _checked_folds(folds: int | KFold | Folds, problem: Problem) -> Folds:
-    folds = KFold(folds) if isinstance(folds, int) else folds
+    folds = KFold(int(folds)) if isinstance(folds, int | np.integer) else folds
     if isinstance(folds, KFold):
         return folds.folds(problem)
     if not isinstance(folds, Folds):
