@@ -12,6 +12,7 @@ from ._modules import replace
 from ._problem import Problem
 from .designs._gram import gram
 from .losses import AbstractPointwiseLoss, AbstractQuadraticLoss, Equality, Squared
+from .losses._profiled import unprofiled
 from .penalties import L1
 from .solvers._gram import switch_width
 
@@ -120,25 +121,31 @@ def _hessian_of_loss(
     index: Int[Array, " k"], problem: Problem, coef: Float[Array, " p"]
 ) -> Float[Array, "k k"]:
     loss, y = problem.loss, problem.y
-    predictions = problem.predict(coef)
-    separable, at = loss.settled(predictions, y)
-    diagonal = isinstance(separable, AbstractQuadraticLoss | AbstractPointwiseLoss)
+    diagonal = isinstance(unprofiled(loss), AbstractQuadraticLoss | AbstractPointwiseLoss)
     if index.shape[0] > problem.X.gram_from and diagonal:
-        factors = separable.curvature(at, y)
-        hessian = gram(problem.X, index, factors)
-        if separable is loss:
-            return hessian
-        # Less what the intercept follows.
-        total = _products(problem, index)[1](factors)
-        return hessian - jnp.outer(total, total) / jnp.sum(factors)
+        return _hessian_of_entries(index, problem, coef)
     columns = problem.X.columns(index)
     if isinstance(loss, AbstractQuadraticLoss):
         return loss.gram(columns, columns, y)
+    predictions = problem.predict(coef)
 
     def curved(direction: Float[Array, " n"]) -> Float[Array, " n"]:
         return jax.jvp(lambda z: loss.gradient(z, y), (predictions,), (direction,))[1]
 
     return columns @ jax.vmap(curved)(columns).T
+
+
+def _hessian_of_entries(
+    index: Int[Array, " k"], problem: Problem, coef: Float[Array, " p"]
+) -> Float[Array, "k k"]:
+    """That of a loss whose curvature is that of single samples, but for the intercept's."""
+    loss, at = problem.loss.settled(problem.predict(coef), problem.y)
+    factors = loss.curvature(at, problem.y)
+    hessian = gram(problem.X, index, factors)
+    if loss is problem.loss:
+        return hessian
+    total = _products(problem, index)[1](factors)
+    return hessian - jnp.outer(total, total) / jnp.sum(factors)
 
 
 def _solve_hessian(hessian: Float[Array, "k k"], rhs: Float[Array, " k"]) -> Float[Array, " k"]:

@@ -319,8 +319,11 @@ def test_held_out_samples_are_checked(data):
     X, y = data
     labels = np.arange(len(y)) % 3
     problem = sj.Problem(X, labels, sj.losses.Multinomial(), sj.penalties.L1(0.05))
-    tuned = tune(problem, Holdout(X[:9], labels[:9]), steps=2, tol=1e-6)
+    few = np.flatnonzero(labels < 2)[:9]  # without the last class
+    tuned = tune(problem, Holdout(X[few], labels[few]), steps=2, tol=1e-6)
     assert np.isfinite(tuned.history.values).any()
+    with pytest.raises(ValueError, match="the `y` of Holdout must be like the problem's"):
+        tune(problem, Holdout(X[:9], np.arange(9)))
     with pytest.raises(ValueError, match="the `X` of Holdout must have"):
         tune(problem, Holdout(X[:9, 1:], labels[:9]))
     signs = sj.Problem(X, np.sign(y), sj.losses.Logistic(), sj.penalties.L1(0.05))

@@ -87,7 +87,15 @@ class Holdout(AbstractCriterion):
             raise ValueError(
                 "Holdout needs an `offset` where the problem has one, and none where it has none."
             )
-        return replace(self, y=problem.loss.targets(self.y))
+        y, tasks = problem.loss.targets(self.y), problem.y.shape[1:]
+        if self.y.ndim == 1 and y.ndim == 2:  # of labels, the last classes may not be there
+            y = jnp.pad(y, ((0, 0), (0, max(tasks[0] - y.shape[1], 0))))
+        if y.shape[1:] != tasks:
+            raise ValueError(
+                f"the `y` of Holdout must be like the problem's, of shape (m, *{tasks}); got "
+                f"{self.y.shape}."
+            )
+        return replace(self, y=y)
 
     def start(self, problem: Problem) -> Float[Array, "p ..."]:
         return jnp.zeros(problem.coef_shape, problem.X.dtype)
