@@ -315,6 +315,16 @@ def test_held_out_samples_have_their_own_offset(data):
         tune(problem, Holdout(X[20:], y[20:]))
 
 
+def test_held_out_samples_without_the_weights_of_the_others(data):
+    X, y = data
+    loss = sj.losses.Logistic(sample_weight=np.linspace(0.5, 1.5, 20))
+    problem = sj.Problem(X[:20], np.sign(y[:20]), loss, sj.penalties.L1(0.02))
+    tuned = tune(problem, Holdout(X[20:], np.sign(y[20:])), steps=2, tol=1e-6)
+    fit = sj.solve(problem, tol=1e-8)
+    expected = np.mean(np.logaddexp(0.0, -np.sign(y[20:]) * (X[20:] @ fit.coef)))
+    np.testing.assert_allclose(tuned.history.values[0], expected, rtol=1e-4)
+
+
 def test_held_out_samples_are_checked(data):
     X, y = data
     labels = np.arange(len(y)) % 3

@@ -87,7 +87,8 @@ class Holdout(AbstractCriterion):
             raise ValueError(
                 "Holdout needs an `offset` where the problem has one, and none where it has none."
             )
-        y, tasks = problem.loss.targets(self.y), problem.y.shape[1:]
+        # The sample weights are those of other samples.
+        y, tasks = problem.loss.reweighted(None).targets(self.y), problem.y.shape[1:]
         if self.y.ndim == 1 and y.ndim == 2:  # of labels, the last classes may not be there
             y = jnp.pad(y, ((0, 0), (0, max(tasks[0] - y.shape[1], 0))))
         if y.shape[1:] != tasks:
