@@ -293,11 +293,18 @@ def test_folds_are_checked(data):
         tune(lasso(data), KFold(3), steps=0)
 
 
-@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
-def test_weights_of_folds_are_checked(bad):
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (-1.0, "nonnegative and not NaN; got a minimum of -1"),
+        (np.nan, "nonnegative and not NaN; got a minimum of nan"),
+        (np.inf, "finite; got a minimum of inf"),
+    ],
+)
+def test_weights_of_folds_are_checked(bad, message):
     good = np.ones((2, 4))
     for name, folds in (("train", (bad * good, good)), ("test", (good, bad * good))):
-        with pytest.raises(ValueError, match=f"`{name}` must be nonnegative and finite"):
+        with pytest.raises(ValueError, match=f"`{name}` must be {message}"):
             Folds(*folds)
     with pytest.raises(ValueError, match="`test` must hold a positive weight in every fold"):
         Folds(good, np.array([[1, 0, 0, 0], [0, 0, 0, 0]]))

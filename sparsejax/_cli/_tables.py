@@ -130,12 +130,7 @@ def _read_csv(path: Path, target: str | None, drop: Sequence[str]) -> Table:
     if not rows:
         raise UserError(f"{path.name}: the table is empty.")
     header = [cell.strip() for cell in rows.pop(0)]
-    _check_header(header, path.name)
-    if "" in header and "" not in drop:
-        raise UserError(
-            f"{path.name}: column {header.index('') + 1} has no name; give it one or, if it is the "
-            "index that pandas writes, leave it out with --drop ''."
-        )
+    _check_header(header, drop, path.name)
     for i, row in enumerate(rows):
         if len(row) != len(header):
             raise UserError(
@@ -146,12 +141,17 @@ def _read_csv(path: Path, target: str | None, drop: Sequence[str]) -> Table:
     return _split(columns, target, drop, path.name)
 
 
-def _check_header(header: list[str], file: str) -> None:
+def _check_header(header: list[str], drop: Sequence[str], file: str) -> None:
     if all(_number(cell) is not None for cell in header):
         raise UserError(f"{file}: the first line holds numbers; it must name the columns.")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise UserError(f"{file}: the column name {repeated[0]!r} occurs more than once.")
+    if "" in header and "" not in drop:
+        raise UserError(
+            f"{file}: column {header.index('') + 1} has no name; give it one or, if it is the "
+            "index that pandas writes, leave it out with --drop ''."
+        )
 
 
 def _numeric(cells: Sequence[str]) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import inexact, optional_inexact
-from .._checks import check_finite, is_concrete, values_of
+from .._checks import check_finite, check_nonnegative, is_concrete, values_of
 from .._modules import replace
 from .._problem import Problem, predict_sparse
 from .._solution import RESULTS, Solution
@@ -69,13 +69,14 @@ class Holdout(AbstractCriterion):
 
     def __check_init__(self) -> None:
         for name, values in (("y", self.y), ("offset", self.offset)):
-            if values is not None and values.shape[:1] != self.X.shape[:1]:
+            if values is None:
+                continue
+            if values.shape[:1] != self.X.shape[:1]:
                 raise ValueError(
                     f"`{name}` must have {self.X.shape[0]} rows, as `X` has; got shape "
                     f"{values.shape}."
                 )
-            if values is not None:
-                check_finite(name, values)
+            check_finite(name, values)
 
     def checked(self, problem: Problem) -> "Holdout":
         if self.X.shape[1] != problem.X.shape[1]:
@@ -93,8 +94,8 @@ class Holdout(AbstractCriterion):
             y = jnp.pad(y, ((0, 0), (0, max(tasks[0] - y.shape[1], 0))))
         if y.shape[1:] != tasks:
             raise ValueError(
-                f"the `y` of Holdout must be like the problem's, of shape (m, *{tasks}); got "
-                f"{self.y.shape}."
+                f"the `y` of Holdout must be like the problem's, with rows of shape {tasks}; got "
+                f"rows of shape {y.shape[1:]}."
             )
         return replace(self, y=y)
 
@@ -141,12 +142,9 @@ class Folds(AbstractCriterion):
                 f"{self.train.shape} and {self.test.shape}."
             )
         for name, weights in (("train", self.train), ("test", self.test)):
-            if is_concrete(weights):
-                values = values_of(weights)
-                if not np.all((values >= 0) & np.isfinite(values)):
-                    raise ValueError(f"`{name}` must be nonnegative and finite.")
-                if not np.all(np.any(values > 0, axis=1)):
-                    raise ValueError(f"`{name}` must hold a positive weight in every fold.")
+            check_nonnegative(name, weights, ndim=2, finite=True)
+            if is_concrete(weights) and not np.all(np.any(values_of(weights) > 0, axis=1)):
+                raise ValueError(f"`{name}` must hold a positive weight in every fold.")
 
     def checked(self, problem: Problem) -> "Folds":
         self.check(problem)

@@ -47,7 +47,7 @@ class Profiled(AbstractSmoothLoss):
         def solve(linear: Any, rhs: Float[Array, "..."]) -> Float[Array, "..."]:
             matrix = jax.jacfwd(linear)(jnp.zeros_like(rhs))
             ridge = jnp.finfo(z.dtype).eps * jnp.sum(jnp.abs(matrix))
-            return self._solve(matrix, rhs, ridge)
+            return _solve(matrix, rhs, ridge, self.loss.ignores_shifts)
 
         start = jnp.zeros(self.loss.outputs(y), z.dtype) if self.at_zero is None else self.at_zero
         return jax.lax.custom_root(slope, start, find, solve)
@@ -74,7 +74,7 @@ class Profiled(AbstractSmoothLoss):
         ) -> tuple[Array, Array, tuple[Array, Array], Array]:
             b, _, (slope, _), steps = state
             curvature = jax.jacfwd(lambda b: slopes(b)[0])(b)
-            direction = -self._solve(curvature, slope, ridge)
+            direction = -_solve(curvature, slope, ridge, self.loss.ignores_shifts)
             behind = jnp.sum(slope * direction)
             # Convex: the minimum along the ray has not been passed by much while the slope there
             # is no steeper than it was at the start.
@@ -88,17 +88,6 @@ class Profiled(AbstractSmoothLoss):
 
         first = (start, start, slopes(start), jnp.array(0))
         return jax.lax.while_loop(unfinished, step, first)[0]
-
-    def _solve(
-        self, matrix: Float[Array, "..."], rhs: Float[Array, "..."], ridge: Float[Array, ""]
-    ) -> Float[Array, "..."]:
-        """(matrix + ridge)⁻¹ rhs for one intercept or a vector of them."""
-        if not self.loss.ignores_shifts:
-            return _solve(matrix, rhs, ridge)
-        # Along the constants there is nothing but rounding, to be divided by rounding.
-        matrix = matrix + jnp.trace(matrix) / rhs.size**2
-        found = _solve(matrix, rhs - jnp.mean(rhs), ridge)
-        return found - jnp.mean(found)
 
     def _shifted(self, z: Float[Array, "n ..."], y: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         return z + self.intercept(z, y)
@@ -147,12 +136,22 @@ def unprofiled(loss: AbstractLoss) -> AbstractLoss:
 
 
 def _solve(
-    matrix: Float[Array, "..."], rhs: Float[Array, "..."], ridge: Float[Array, ""]
+    matrix: Float[Array, "..."],
+    rhs: Float[Array, "..."],
+    ridge: Float[Array, ""],
+    ignores_shifts: bool,
 ) -> Float[Array, "..."]:
-    """(matrix + ridge)⁻¹ rhs for one intercept or a vector of them."""
+    """(matrix + ridge)⁻¹ rhs for one intercept or a vector of them, maybe free of constants.
+
+    Along these there is then nothing but rounding, which would be divided by rounding.
+    """
     ridge = ridge + jnp.finfo(matrix.dtype).tiny
     if rhs.size == 1:
         return rhs / (matrix.reshape(rhs.shape) + ridge)
     matrix = matrix.reshape(rhs.size, rhs.size)
-    identity = jnp.eye(rhs.size, dtype=matrix.dtype)
-    return jnp.linalg.solve(matrix + ridge * identity, rhs.reshape(-1)).reshape(rhs.shape)
+    matrix = matrix + ridge * jnp.eye(rhs.size, dtype=matrix.dtype)
+    if not ignores_shifts:
+        return jnp.linalg.solve(matrix, rhs.reshape(-1)).reshape(rhs.shape)
+    matrix = matrix + jnp.trace(matrix) / rhs.size**2
+    found = jnp.linalg.solve(matrix, rhs - jnp.mean(rhs))
+    return found - jnp.mean(found)
